@@ -1,0 +1,158 @@
+"""What the gateway talks about: sites, slots, releases, deployments. Values, without effects."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Slot(StrEnum):
+    """A site's two fixed places. A colour says where a release runs, never how old it is."""
+
+    BLUE = "blue"
+    GREEN = "green"
+
+    @property
+    def other(self) -> Slot:
+        return Slot.GREEN if self is Slot.BLUE else Slot.BLUE
+
+
+class Phase(StrEnum):
+    """Names the step in progress: a restart repeats exactly that step."""
+
+    STARTING = "starting"
+    PROBING = "probing"
+    READY = "ready"
+    CUTOVER = "cutover"
+    OBSERVING = "observing"
+    DRAINING = "draining"
+    KEEPING = "keeping"
+    RETIRING = "retiring"
+    REVERTING = "reverting"
+    UNWINDING = "unwinding"
+    ABORTING = "aborting"
+    SUCCEEDED = "succeeded"
+    ABORTED = "aborted"
+    FAILED = "failed"
+
+
+class Kind(StrEnum):
+    DEPLOY = "deploy"
+    ROLLBACK = "rollback"
+
+
+@dataclass(frozen=True, slots=True)
+class ProbePolicy:
+    """When a candidate counts as healthy: `successes` good answers in a row a replica."""
+
+    path: str = "/"
+    status_min: int = 200
+    status_max: int = 399
+    body: str | None = None  # a substring that the body must hold
+    interval_s: float = 0.25
+    timeout_s: float = 5.0
+    successes: int = 2
+    start_deadline_s: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One site: its domains, what serves it, and how a deploy of it behaves."""
+
+    name: str
+    domains: tuple[str, ...]
+    service: str  # the compose service that takes the traffic
+    port: int  # the port that this service listens on inside its container
+    stack_file: str  # compose file of the stack, as a path inside the controller
+    probe: ProbePolicy = field(default_factory=ProbePolicy)
+    observe_s: float = 10.0
+    max_5xx_share: float = 0.05  # 0..1, of the requests seen while observing
+    drain_timeout_s: float = 30.0
+    keep_s: float = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """Which slot answers for a site; None is the maintenance page. `observed`: its answers are counted."""
+
+    slot: Slot | None = None
+    observed: bool = False
+
+    @property
+    def flag(self) -> str:
+        """Name of the one file in the site's published routing directory."""
+        if self.slot is None:
+            return "maintenance"
+        return f"{self.slot}-observed" if self.observed else str(self.slot)
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """One immutable, fully resolved version of a site's stack."""
+
+    number: int
+    site: str
+    stack: Mapping[str, Any]  # a compose model as `docker compose config` prints it
+    images: Mapping[str, str]  # service -> image reference that was asked for
+
+    @property
+    def id(self) -> str:
+        return f"r{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """One attempt to make `release` live in `slot`. Only `core.transitions.apply` changes its phase."""
+
+    number: int
+    site: str
+    kind: Kind
+    release: str  # Release.id of the candidate
+    slot: Slot  # where the candidate runs
+    previous: str | None  # Release.id that was live when it began; None: the maintenance page
+    phase: Phase
+    created_at: float  # seconds since the epoch
+    staged: bool = False  # stops in READY until it is ordered to switch
+    warm: bool = False  # the candidate already runs in its slot
+    reason: str = ""  # why it left the straight way
+
+    @property
+    def id(self) -> str:
+        return f"d{self.number}"
+
+    @property
+    def previous_slot(self) -> Slot | None:
+        return None if self.previous is None else self.slot.other
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One probe through the gateway's own path. `status` None: no HTTP answer (then `detail` says why)."""
+
+    ok: bool
+    status: int | None
+    body: str  # the first 300 characters
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One container of a stack as Docker reports it."""
+
+    name: str
+    service: str
+    state: str  # created, running, restarting, exited, dead
+    health: str | None  # starting, healthy, unhealthy; None: no health check
+    exit_code: int | None
+    oom_killed: bool
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """Answers counted since the routing became observed."""
+
+    requests: int = 0
+    errors_5xx: int = 0

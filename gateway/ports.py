@@ -1,0 +1,53 @@
+"""What the controller needs from the world. Adapters and fakes pass the same contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+from gateway.core.model import ProbeResult, Release, Replica, Routing, Sample, Site, Slot
+
+
+class Proxy(Protocol):
+    """The nginx that serves the sites. Raises errors.ProxyError when it can't be asked."""
+
+    def publish(self, site: Site, routing: Routing) -> None:
+        """Order the routing: durable, then atomic. Idempotent. Does not confirm."""
+
+    def serving(self, site: Site) -> Routing:
+        """What nginx itself says that it serves now."""
+
+    def probe(self, site: Site, slot: Slot) -> ProbeResult:
+        """One request of the site's probe to the slot through nginx's own upstream."""
+
+    def is_idle(self, site: Site, slot: Slot) -> bool:
+        """True when no request (WebSockets included) is in flight to the slot, across workers and reloads."""
+
+    def sample(self, site: Site, slot: Slot) -> Sample:
+        """Answers counted for the slot since its routing was last published as observed."""
+
+
+class Engine(Protocol):
+    """Runs stacks. Every call is idempotent; raises errors.EngineError, or EngineUnreachable."""
+
+    def resolve(self, site: Site, images: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Any]:
+        """The site's stack file as a resolved compose model; raises errors.StackInvalid with all problems."""
+
+    def start(self, site: Site, slot: Slot, release: Release) -> None:
+        """Bring the release up in the slot; returns once its containers are started, not healthy."""
+
+    def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
+        """The slot's containers, one-shot ones included; empty when none exists."""
+
+    def stop(self, site: Site, slot: Slot) -> None:
+        """Remove the slot's containers and its own networks; confirmed by looking."""
+
+    def logs(self, site: Site, slot: Slot) -> Mapping[str, Sequence[str]]:
+        """Container name -> its last 30 log lines."""
+
+
+class Clock(Protocol):
+    def now(self) -> float:
+        """Seconds since the epoch."""
+
+    def sleep(self, seconds: float) -> None: ...
