@@ -1,1 +1,55 @@
-def main() -> None: ...
+"""The command line: each verb parses, calls the controller, prints, and returns a code."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from gateway.cli import abort, cleanup, deploy, history, plan, rollback, status, switch
+from gateway.errors import GatewayError
+
+EXIT_CODES = """\b
+Exit codes:
+  0 done                                1 aborted; live untouched or restored
+  2 usage or configuration              3 a bug
+  4 failed, needs a person              5 busy: another deployment runs
+  6 Docker or controller unreachable    130 interrupted; live untouched or restored
+"""
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="gateway")
+def cli() -> None:
+    """Update containers without losing a request.
+
+    \b
+    Example:
+      gateway plan shop --image app=shop:2
+      gateway deploy shop --image app=shop:2
+      gateway rollback shop
+    """
+
+
+for _verb in (deploy, switch, rollback, status, history, plan, abort, cleanup):
+    cli.add_command(_verb.command)
+
+
+def main() -> None:
+    """The one boundary that turns an error into a message and an exit code."""
+    try:
+        cli.main(standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except GatewayError as error:
+        for line in str(error).splitlines():
+            click.echo(f"gateway: {line}", err=True)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        sys.exit(141)

@@ -115,8 +115,8 @@ class Deployment:
     phase: Phase
     created_at: float  # seconds since the epoch
     staged: bool = False  # stops in READY until it is ordered to switch
-    warm: bool = False  # the candidate already runs in its slot
     reason: str = ""  # why it left the straight way
+    by: str = ""  # who asked for it
 
     @property
     def id(self) -> str:

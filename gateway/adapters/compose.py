@@ -1,0 +1,211 @@
+"""Engine on Docker Compose: stacks are started by `docker compose`, looked at through Docker's API."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import docker
+import requests
+from docker.errors import APIError, DockerException, NotFound
+from docker.models.containers import Container
+
+from gateway.core import stack
+from gateway.core.model import Release, Replica, Site, Slot
+from gateway.errors import EngineError, EngineUnreachable, StackInvalid
+
+COMMAND_TIMEOUT_S = 600.0
+CONFIG_TIMEOUT_S = 30.0
+# What compose needs of our environment; GATEWAY_* and secrets of ours stay out of the stacks.
+_PASSED_ON = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "TMPDIR", "LANG")
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _translated(call: Callable[P, T]) -> Callable[P, T]:
+    """The one edge where Docker's exceptions become ours."""
+
+    @wraps(call)
+    def edge(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return call(*args, **kwargs)
+        except APIError as error:
+            raise EngineError(f"Docker: {error.explanation or error}") from error
+        except (DockerException, requests.RequestException, OSError) as error:
+            raise EngineUnreachable(
+                f"the Docker Engine can't be reached: {error}. Is /var/run/docker.sock mounted?"
+            ) from error
+
+    return edge
+
+
+class ComposeEngine:
+    """Implements ports.Engine."""
+
+    def __init__(self, network: str | None, *, run: Callable[..., str] | None = None) -> None:
+        self._network_name = network
+        self._client: docker.DockerClient | None = None
+        self._run = run or run_compose
+
+    @property
+    def _docker(self) -> docker.DockerClient:
+        if self._client is None:
+            self._client = docker.from_env(version="auto", timeout=60)
+        return self._client
+
+    @_translated
+    def ping(self) -> None:
+        self._docker.ping()
+
+    @_translated
+    def resolve(self, site: Site, images: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Any]:
+        if not Path(site.stack_file).is_file():
+            raise StackInvalid(
+                [f"{site.stack_file}: no such file; mount its folder into the gateway, or set the STACK_FILE"]
+            )
+        try:
+            text = self._run(
+                ["-p", stack.CANDIDATE, "-f", site.stack_file, "config", "--format", "json"],
+                values=values,
+                timeout_s=CONFIG_TIMEOUT_S,
+            )
+        except EngineError as error:
+            raise StackInvalid([f"{site.stack_file}: {error}"]) from error
+        model: dict[str, Any] = json.loads(text)
+        if found := stack.problems(model, site, images):
+            raise StackInvalid(found)
+        return stack.with_images(model, images)
+
+    @_translated
+    def start(self, site: Site, slot: Slot, release: Release) -> None:
+        model = self._with_host_paths(stack.for_slot(release, site, slot))
+        project, text = ["-p", stack.project(site, slot), "-f", "-"], json.dumps(model)
+        # Created, attached, then started: Docker's DNS knows the slot's alias from the first
+        # moment, so that nginx's look-up (every 1-2 s) hides behind the application's own start.
+        # Attached by us and not by the model, because compose would add the service's name as
+        # an alias, and one site's `app` would answer for another's.
+        self._run([*project, "create", "--remove-orphans"], stdin=text)
+        for container in self._containers(site, slot):
+            if container.labels.get("com.docker.compose.service") == site.service:
+                self._attach(container, stack.alias(site, slot))
+        self._run([*project, "up", "-d", "--no-recreate"], stdin=text)
+
+    def _attach(self, container: Container, alias: str) -> None:
+        network = self._docker.networks.get(self._gateway_network())
+        if network.name in container.attrs["NetworkSettings"]["Networks"]:
+            return
+        network.connect(container, aliases=[alias])
+
+    @_translated
+    def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
+        return [_replica(c.attrs) for c in self._containers(site, slot)]
+
+    @_translated
+    def stop(self, site: Site, slot: Slot) -> None:
+        self._run(["-p", stack.project(site, slot), "down", "--remove-orphans"])
+        if left := self._containers(site, slot):
+            raise EngineError(f"still there after `compose down`: {', '.join(c.name or '?' for c in left)}")
+
+    @_translated
+    def logs(self, site: Site, slot: Slot) -> Mapping[str, Sequence[str]]:
+        return {
+            c.name or "?": c.logs(tail=30).decode(errors="replace").splitlines()
+            for c in self._containers(site, slot)
+        }
+
+    def _containers(self, site: Site, slot: Slot) -> list[Container]:
+        label = f"com.docker.compose.project={stack.project(site, slot)}"
+        # A container may go between the list and the look: then it is gone, not an error.
+        found: list[Container] = self._docker.containers.list(
+            all=True, filters={"label": label}, ignore_removed=True
+        )
+        return found
+
+    def _own_container(self) -> Container | None:
+        """The container that we run in; None on a host. Docker names a container's host by its id."""
+        name = os.environ.get("HOSTNAME", "")
+        if not Path("/.dockerenv").exists() or not name:
+            return None
+        try:
+            return self._docker.containers.get(name)
+        except NotFound:
+            return None
+
+    def _gateway_network(self) -> str:
+        if self._network_name is None:
+            own = self._own_container()
+            networks = list(own.attrs["NetworkSettings"]["Networks"]) if own else []
+            if not networks:
+                raise EngineError("no network is shared with the stacks: set GATEWAY_NETWORK")
+            self._network_name = networks[0]
+        return self._network_name
+
+    def _with_host_paths(self, model: dict[str, Any]) -> dict[str, Any]:
+        """Bind mounts name paths as we see them; Docker wants them as the host does."""
+        own = self._own_container()
+        mounts = own.attrs["Mounts"] if own else []
+        for service in model["services"].values():
+            for volume in service.get("volumes") or []:
+                if volume.get("type") == "bind":
+                    volume["source"] = host_path(volume["source"], mounts)
+        return model
+
+
+def host_path(path: str, mounts: Sequence[Mapping[str, Any]]) -> str:
+    """The host's path of ours, through the mount that lies closest above it."""
+    for mount in sorted(mounts, key=lambda m: -len(m["Destination"])):
+        target = mount["Destination"].rstrip("/")
+        if path == target or path.startswith(f"{target}/"):
+            return str(mount["Source"]) + path[len(target) :]
+    return path
+
+
+def _replica(attrs: Mapping[str, Any]) -> Replica:
+    state = attrs["State"]
+    ended = state["Status"] in ("exited", "dead", "restarting")
+    return Replica(
+        name=attrs["Name"].lstrip("/"),
+        service=attrs["Config"]["Labels"].get("com.docker.compose.service", ""),
+        state=state["Status"],
+        health=(state.get("Health") or {}).get("Status"),
+        exit_code=state["ExitCode"] if ended else None,
+        oom_killed=bool(state.get("OOMKilled")),
+        restarts=int(attrs.get("RestartCount") or 0),
+    )
+
+
+def run_compose(
+    args: Sequence[str],
+    *,
+    stdin: str | None = None,
+    values: Mapping[str, str] | None = None,
+    timeout_s: float = COMMAND_TIMEOUT_S,
+) -> str:
+    """`docker compose ARGS`; its standard output. Raises EngineError with what compose said."""
+    env = {key: os.environ[key] for key in _PASSED_ON if key in os.environ} | dict(values or {})
+    try:
+        done = subprocess.run(
+            ["docker", "compose", "--ansi", "never", "--progress", "plain", *args],
+            input=stdin,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=timeout_s,
+            start_new_session=True,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise EngineError(f"`docker compose` did not end within {timeout_s:g} s") from error
+    if done.returncode != 0:
+        lines = [line.strip() for line in re.split(r"[\r\n]+", done.stderr) if line.strip()]
+        said = "; ".join(lines[-3:]) or f"exit code {done.returncode}"
+        if "Cannot connect to the Docker daemon" in said:
+            raise EngineUnreachable(f"the Docker Engine can't be reached: {said}")
+        raise EngineError(said)
+    return done.stdout

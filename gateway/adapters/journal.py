@@ -1,0 +1,177 @@
+"""The controller's memory: releases, deployments and their phases, in SQLite.
+
+synchronous=FULL: what `save` wrote survives a power cut (https://sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from gateway.core.model import Deployment, Kind, Phase, Release, Slot
+from gateway.core.transitions import TERMINAL
+from gateway.errors import Failed
+from gateway.ports import Clock
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE releases (
+    site TEXT NOT NULL, number INTEGER NOT NULL, stack TEXT NOT NULL, images TEXT NOT NULL,
+    PRIMARY KEY (site, number)
+) STRICT;
+CREATE TABLE deployments (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, kind TEXT NOT NULL, release TEXT NOT NULL,
+    slot TEXT NOT NULL, previous TEXT, phase TEXT NOT NULL, created_at REAL NOT NULL,
+    staged INTEGER NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL,
+    cancelled INTEGER NOT NULL DEFAULT 0, ordered INTEGER NOT NULL DEFAULT 0,
+    switch_ms REAL, diagnosis TEXT
+) STRICT;
+CREATE INDEX deployments_by_site ON deployments (site, number);
+CREATE TABLE phases (deployment INTEGER NOT NULL, phase TEXT NOT NULL, at REAL NOT NULL) STRICT;
+CREATE INDEX phases_by_deployment ON phases (deployment);
+"""
+_COLUMNS = "number, site, kind, release, slot, previous, phase, created_at, staged, reason, by"
+
+
+class SqliteJournal:
+    """One file, one writer. Raises Failed when the file is from a newer version or can't be read."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._clock, self._lock = clock, threading.RLock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        path.chmod(0o600)  # resolved stacks hold the values of environment variables
+        try:
+            self._migrate(path)
+        except sqlite3.DatabaseError as error:
+            raise Failed(f"{path} can't be read: {error}. Restore it from a backup.") from error
+
+    def _migrate(self, path: Path) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=FULL")
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version > SCHEMA_VERSION:
+            raise Failed(f"{path} was written by a newer gateway (schema {version}): use that version")
+        if version == 0:
+            # One transaction: a crash leaves either no schema or the whole one.
+            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
+        with self._lock, closing(self._db.execute(sql, values)) as cursor:
+            return cursor.fetchall()
+
+    def add_release(self, site: str, stack: Mapping[str, Any], images: Mapping[str, str]) -> Release:
+        with self._lock:
+            [(last,)] = self._rows("SELECT coalesce(max(number), 0) FROM releases WHERE site = ?", site)
+            release = Release(last + 1, site, stack, images)
+            self._rows(
+                "INSERT INTO releases VALUES (?, ?, ?, ?)",
+                *(site, release.number, json.dumps(stack), json.dumps(dict(images))),
+            )
+            return release
+
+    def release(self, site: str, release_id: str) -> Release | None:
+        number = int(release_id[1:]) if release_id[1:].isdigit() else 0
+        rows = self._rows("SELECT stack, images FROM releases WHERE site = ? AND number = ?", site, number)
+        return Release(number, site, json.loads(rows[0][0]), json.loads(rows[0][1])) if rows else None
+
+    def begin(self, deployment: Deployment) -> Deployment:
+        """Store a new deployment and return it with its number."""
+        values = asdict(deployment) | {"number": None}
+        names = _COLUMNS.split(", ")
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            cursor = self._db.execute(
+                f"INSERT INTO deployments ({_COLUMNS}) VALUES ({', '.join('?' * len(names))})",
+                [values[name] for name in names],
+            )
+            stored = replace(deployment, number=int(cursor.lastrowid or 0))
+            self._note_phase(stored)
+        return stored
+
+    def save(self, deployment: Deployment) -> None:
+        """Durable when it returns."""
+        with self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "UPDATE deployments SET phase = ?, reason = ? WHERE number = ?",
+                (deployment.phase, deployment.reason, deployment.number),
+            )
+            self._note_phase(deployment)
+
+    def _note_phase(self, deployment: Deployment) -> None:
+        self._db.execute(
+            "INSERT INTO phases VALUES (?, ?, ?)", (deployment.number, deployment.phase, self._clock.now())
+        )
+
+    def cancel(self, number: int) -> None:
+        self._rows("UPDATE deployments SET cancelled = 1 WHERE number = ?", number)
+
+    def order_switch(self, number: int) -> None:
+        self._rows("UPDATE deployments SET ordered = 1 WHERE number = ?", number)
+
+    def orders(self, number: int) -> tuple[bool, bool]:
+        """(cancelled, switch ordered)."""
+        [(cancelled, ordered)] = self._rows(
+            "SELECT cancelled, ordered FROM deployments WHERE number = ?", number
+        )
+        return bool(cancelled), bool(ordered)
+
+    def note(self, number: int, *, switch_ms: float | None = None, diagnosis: Any = None) -> None:
+        """Keep what was measured or found; None leaves the stored value."""
+        text = None if diagnosis is None else json.dumps(diagnosis)
+        self._rows(
+            "UPDATE deployments SET switch_ms = coalesce(?, switch_ms),"
+            " diagnosis = coalesce(?, diagnosis) WHERE number = ?",
+            *(switch_ms, text, number),
+        )
+
+    def details(self, number: int) -> dict[str, Any]:
+        """switch_ms, diagnosis, and the timeline: when each phase began."""
+        [(switch_ms, diagnosis)] = self._rows(
+            "SELECT switch_ms, diagnosis FROM deployments WHERE number = ?", number
+        )
+        phases = self._rows("SELECT phase, at FROM phases WHERE deployment = ? ORDER BY rowid", number)
+        return {
+            "switch_ms": switch_ms,
+            "diagnosis": json.loads(diagnosis) if diagnosis else None,
+            "timeline": [{"phase": phase, "at": at} for phase, at in phases],
+        }
+
+    def deployments(self, site: str) -> list[Deployment]:
+        """Newest first."""
+        rows = self._rows(f"SELECT {_COLUMNS} FROM deployments WHERE site = ? ORDER BY number DESC", site)
+        return [_deployment(row) for row in rows]
+
+    def deployment(self, number: int) -> Deployment | None:
+        rows = self._rows(f"SELECT {_COLUMNS} FROM deployments WHERE number = ?", number)
+        return _deployment(rows[0]) if rows else None
+
+    def unfinished(self, site: str) -> Deployment | None:
+        return next((d for d in self.deployments(site) if d.phase not in TERMINAL), None)
+
+
+def _deployment(row: tuple[Any, ...]) -> Deployment:
+    number, site, kind, release, slot, previous, phase, created_at, staged, reason, by = row
+    return Deployment(
+        number=number,
+        site=site,
+        kind=Kind(kind),
+        release=release,
+        slot=Slot(slot),
+        previous=previous,
+        phase=Phase(phase),
+        created_at=created_at,
+        staged=bool(staged),
+        reason=reason,
+        by=by,
+    )

@@ -1,0 +1,103 @@
+"""The controller's HTTP API on a unix socket: parses, calls one function, answers JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request as HttpRequest
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from gateway import errors
+from gateway.controller import Controller
+from gateway.core.model import Deployment
+from gateway.core.plan import Request
+from gateway.views import Views
+
+Body = Mapping[str, Any]
+HTTP_STATUS = {1: 409, 2: 400, 4: 500, 5: 423, 6: 503}
+
+
+def create_app(controller: Controller, views: Views) -> Starlette:
+    """Every answer is JSON; an error is {"error", "problems", "exit_code"}."""
+
+    def told(deployment: Deployment | None) -> Any:
+        return None if deployment is None else views.describe(deployment.number)
+
+    verbs: dict[str, Callable[[str, Body], Any]] = {
+        "deploy": lambda site, body: told(controller.deploy(site, _request(body))),
+        "plan": lambda site, body: views.plan(site, _request(body)),
+        "rollback": lambda site, body: told(
+            controller.rollback(site, to=body.get("to"), by=body.get("by", ""))
+        ),
+        "switch": lambda site, body: told(controller.switch(site, body.get("slot"))),
+        "abort": lambda site, body: told(controller.abort(site)),
+        "cleanup": lambda site, body: controller.cleanup(site),
+        "status": lambda site, body: views.status(site),
+        "history": lambda site, body: views.history(site),
+    }
+
+    async def verb(request: HttpRequest) -> Response:
+        call = verbs[request.path_params["verb"]]
+        raw = await request.body()
+        body = json.loads(raw) if raw else {}
+        return JSONResponse(await run_in_threadpool(call, request.path_params["site"], body))
+
+    async def sites(request: HttpRequest) -> Response:
+        return JSONResponse(views.names())
+
+    async def deployment(request: HttpRequest) -> Response:
+        return JSONResponse(await run_in_threadpool(views.describe, request.path_params["number"]))
+
+    async def progress(request: HttpRequest) -> Response:
+        lines = views.progress(request.path_params["number"])
+        return StreamingResponse(_ndjson(lines.follow()), media_type="application/x-ndjson")
+
+    routes = [
+        Route("/sites", sites),
+        Route("/sites/{site}/{verb}", _known(verb, verbs), methods=["GET", "POST"]),
+        Route("/deployments/{number:int}", deployment),
+        Route("/deployments/{number:int}/progress", progress),
+    ]
+    return Starlette(routes=routes, exception_handlers={errors.GatewayError: _refused, Exception: _bug})
+
+
+def _known(
+    handler: Callable[[HttpRequest], Awaitable[Response]], verbs: Mapping[str, Any]
+) -> Callable[[HttpRequest], Awaitable[Response]]:
+    async def checked(request: HttpRequest) -> Response:
+        if request.path_params["verb"] not in verbs:
+            raise errors.UsageError(f"no verb {request.path_params['verb']!r}")
+        return await handler(request)
+
+    return checked
+
+
+def _request(body: Body) -> Request:
+    return Request(
+        images=dict(body.get("images") or {}),
+        values=dict(body.get("values") or {}),
+        staged=bool(body.get("staged")),
+        by=str(body.get("by", "")),
+    )
+
+
+def _ndjson(lines: Iterator[dict[str, Any] | None]) -> Iterator[str]:
+    for line in lines:
+        yield json.dumps(line or {"heartbeat": True}) + "\n"
+
+
+async def _refused(request: HttpRequest, error: Exception) -> Response:
+    code = getattr(error, "exit_code", 3)
+    problems = list(getattr(error, "problems", [str(error)]))
+    body = {"error": str(error), "problems": problems, "exit_code": code}
+    return JSONResponse(body, status_code=HTTP_STATUS[code])
+
+
+async def _bug(request: HttpRequest, error: Exception) -> Response:
+    said = f"bug in the controller: {type(error).__name__}: {error}"
+    return JSONResponse({"error": said, "problems": [said], "exit_code": 3}, status_code=500)

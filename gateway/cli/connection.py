@@ -1,0 +1,100 @@
+"""Where the controller is: its socket inside the container, or `docker exec` from a host."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gateway.dial import SOCKET
+from gateway.errors import ControllerUnreachable, UsageError
+
+LABEL = "gateway.role=controller"
+DIAL = ("/opt/gateway/bin/python", "-m", "gateway.dial")
+
+
+@contextmanager
+def controller_socket() -> Iterator[str]:
+    """The path of a unix socket that leads to the controller's API.
+
+    Raises ControllerUnreachable, or UsageError when several gateways run and none is named.
+    """
+    if Path(SOCKET).exists():
+        yield SOCKET
+        return
+    container = _container()
+    folder = tempfile.mkdtemp(prefix="gateway-")
+    try:
+        path = f"{folder}/controller.sock"
+        server = socket.socket(socket.AF_UNIX)
+        server.bind(path)
+        server.listen()
+        threading.Thread(target=_serve, args=(server, container), daemon=True).start()
+        yield path
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _container() -> str:
+    """The id of the gateway's container. GATEWAY_CONTAINER names one of several."""
+    if named := os.environ.get("GATEWAY_CONTAINER"):
+        return named
+    command = ["docker", "ps", "--filter", f"label={LABEL}", "--format", "{{.ID}} {{.Names}}"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    except FileNotFoundError as error:
+        raise ControllerUnreachable("no `docker` on the PATH: run this where the gateway runs") from error
+    if done.returncode != 0:
+        raise ControllerUnreachable(f"the Docker Engine can't be reached: {done.stderr.strip()}")
+    found = [line.split() for line in done.stdout.splitlines()]
+    if not found:
+        raise ControllerUnreachable("no gateway is running: start it with `docker compose up -d`")
+    if len(found) > 1:
+        names = ", ".join(name for _, name in found)
+        raise UsageError(f"several gateways run ({names}): set GATEWAY_CONTAINER to one of them")
+    return found[0][0]
+
+
+def _serve(server: socket.socket, container: str) -> None:
+    while True:
+        peer, _ = server.accept()
+        # A session of its own: Ctrl-C is ours to handle, not docker's.
+        dial = subprocess.Popen(
+            ["docker", "exec", "-i", container, *DIAL],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert dial.stdin and dial.stdout
+        threading.Thread(target=_pump_in, args=(peer, dial), daemon=True).start()
+        threading.Thread(target=_pump_out, args=(peer, dial), daemon=True).start()
+
+
+def _pump_in(peer: socket.socket, dial: subprocess.Popen[bytes]) -> None:
+    assert dial.stdin
+    try:
+        while data := peer.recv(65536):
+            dial.stdin.write(data)
+            dial.stdin.flush()
+    except OSError:
+        pass
+    finally:
+        dial.stdin.close()
+
+
+def _pump_out(peer: socket.socket, dial: subprocess.Popen[bytes]) -> None:
+    assert dial.stdout
+    try:
+        while data := os.read(dial.stdout.fileno(), 65536):
+            peer.sendall(data)
+    except OSError:
+        pass
+    finally:
+        dial.wait()
+        peer.close()

@@ -1,0 +1,141 @@
+"""Follow a deployment until it no longer concerns the one who ordered it, and say how it went."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import socket
+import time
+from typing import Any
+
+import click
+
+from gateway import errors
+from gateway.cli.client import Client
+
+# From here on the order is carried out; what follows (keeping, retiring) needs no one to wait.
+DONE = ("keeping", "retiring", "succeeded", "aborted", "failed")
+WORDS = {
+    "starting": "starting the new release",
+    "probing": "probing it through nginx",
+    "ready": "healthy",
+    "cutover": "switching all traffic",
+    "observing": "watching it",
+    "draining": "letting the previous release finish its requests",
+    "keeping": "done; the previous release stays warm for a rollback",
+    "reverting": "switching all traffic back",
+    "unwinding": "letting it finish its requests",
+    "aborting": "stopping the candidate",
+    "aborted": "aborted",
+    "succeeded": "done",
+    "failed": "failed",
+}
+
+
+def whoami() -> str:
+    try:
+        return f"{getpass.getuser()}@{socket.gethostname()}"
+    except (OSError, KeyError):
+        return socket.gethostname()
+
+
+def follow(client: Client, deployment: dict[str, Any], *, as_json: bool, timeout_s: float | None) -> None:
+    """Print each step as it happens. Ctrl-C and the timeout undo the deployment before we end.
+
+    Raises GatewayError (exit 1) when it was aborted, Failed (exit 4) when it needs a person.
+    """
+    number, began = int(deployment["deployment"][1:]), time.monotonic()
+    try:
+        _print_steps(client, number, began, as_json=as_json, timeout_s=timeout_s)
+    except (KeyboardInterrupt, TimeoutError) as interruption:
+        _undo(client, deployment, began, as_json=as_json)
+        _finish(client, number, as_json=as_json, expected="aborted")
+        if isinstance(interruption, KeyboardInterrupt):
+            raise
+        raise errors.GatewayError(f"not done within {timeout_s:g} s: undone") from interruption
+    _finish(client, number, as_json=as_json, expected="succeeded")
+
+
+def _print_steps(
+    client: Client, number: int, began: float, *, as_json: bool, timeout_s: float | None, until: Any = DONE
+) -> None:
+    for line in client.follow(number):
+        if timeout_s is not None and time.monotonic() - began > timeout_s:
+            raise TimeoutError
+        if "step" not in line:
+            continue
+        _print(line, time.monotonic() - began, as_json=as_json)
+        if line["step"] in until and "waiting" not in line:
+            return
+
+
+def follow_undo(client: Client, deployment: dict[str, Any], *, as_json: bool) -> None:
+    """Follow a deployment that is on its way back until it is undone. Raises Failed."""
+    number = int(deployment["deployment"][1:])
+    ends = ("succeeded", "aborted", "failed")
+    _print_steps(client, number, time.monotonic(), as_json=as_json, timeout_s=None, until=ends)
+    _finish(client, number, as_json=as_json, expected="aborted")
+    if not as_json:
+        click.echo(f"{deployment['site']}: {deployment['previous'] or 'the maintenance page'} answers again")
+
+
+def _undo(client: Client, deployment: dict[str, Any], began: float, *, as_json: bool) -> None:
+    click.echo("interrupted: undoing it; wait for the end", err=True)
+    try:
+        client.post(f"/sites/{deployment['site']}/abort")
+    except (errors.Busy, errors.UsageError) as late:
+        click.echo(f"gateway: {late}", err=True)
+        return
+    ends = ("succeeded", "aborted", "failed")
+    _print_steps(
+        client, int(deployment["deployment"][1:]), began, as_json=as_json, timeout_s=None, until=ends
+    )
+
+
+def _print(line: dict[str, Any], elapsed_s: float, *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(line))
+        return
+    words = WORDS.get(line["step"], line["step"])
+    why = line.get("waiting") or line.get("reason") or ""
+    click.echo(f"{elapsed_s:6.1f} s  {line['step']:<10} {words}{': ' + why if why else ''}")
+
+
+def _finish(client: Client, number: int, *, as_json: bool, expected: str) -> None:
+    final = client.get(f"/deployments/{number}")
+    if as_json:
+        click.echo(json.dumps(final))
+    elif final["outcome"] == expected == "aborted":
+        pass  # as ordered
+    elif final["outcome"] == "succeeded":
+        switched = f" (switched in {final['switch_ms']:.1f} ms)" if final["switch_ms"] is not None else ""
+        click.echo(f"{final['site']}: {final['release']} is live in {final['slot']}{switched}")
+    else:
+        _print_diagnosis(final["diagnosis"] or {})
+    if final["outcome"] == expected:
+        return
+    live = f"{final['previous'] or 'the maintenance page'} answers"
+    said = f"{final['deployment']} {final['outcome']}: {final['reason']}"
+    if final["outcome"] == "failed":
+        raise errors.Failed(f"{said}. Nothing was stopped: look at `gateway status {final['site']}`")
+    raise errors.GatewayError(f"{said}; {live}")
+
+
+def _print_diagnosis(found: dict[str, Any]) -> None:
+    if probe := found.get("probe"):
+        click.echo(f"last probe: {probe['detail']}", err=True)
+        if probe["body"]:
+            click.echo(f"  body: {probe['body'][:200].strip()}", err=True)
+    for c in found.get("containers", ()):
+        health = f", health {c['health']}" if c["health"] else ""
+        ended = f", exit code {c['exit_code']}" if c["exit_code"] is not None else ""
+        click.echo(
+            f"{c['name']}: {c['state']}{health}{ended}{', OUT OF MEMORY' if c['oom_killed'] else ''}",
+            err=True,
+        )
+    for name, lines in found.get("logs", {}).items():
+        click.echo(f"last lines of {name}:", err=True)
+        for text in lines:
+            click.echo(f"  {text}", err=True)
+    if found.get("hint"):
+        click.echo(f"hint: {found['hint']}", err=True)

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import json
+
+import click
+
+from gateway.cli import options
+from gateway.cli.client import connect
+from gateway.cli.follow import follow, follow_undo, whoami
+
+
+@click.command("rollback")
+@options.site
+@click.option("--to", metavar="RELEASE", help="An earlier release, like r41; default: the one before.")
+@options.timeout
+@options.detach
+@options.as_json
+def command(
+    site: str,
+    to: str | None,
+    timeout_s: float | None,
+    detach: bool,  # noqa: FBT001
+    as_json: bool,  # noqa: FBT001
+) -> None:
+    """Bring the previous release back: at once while it is warm.
+
+    \b
+    Example:
+      gateway rollback shop
+      gateway rollback shop --to r41
+    """
+    with connect() as client:
+        deployment = client.post(f"/sites/{site}/rollback", {"to": to, "by": whoami()})
+        if detach:
+            click.echo(json.dumps(deployment) if as_json else f"{deployment['deployment']} goes back")
+        elif deployment["kind"] == "rollback":
+            follow(client, deployment, as_json=as_json, timeout_s=timeout_s)
+        else:
+            follow_undo(client, deployment, as_json=as_json)

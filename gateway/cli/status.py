@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+import json
+
+import click
+
+from gateway.cli import options
+from gateway.cli.client import connect
+
+
+@click.command("status")
+@click.argument("site", required=False)
+@options.as_json
+def command(site: str | None, as_json: bool) -> None:  # noqa: FBT001
+    """Show which release answers, what each slot holds, and what is going on.
+
+    \b
+    Example:
+      gateway status
+      gateway status shop --json
+    """
+    with connect() as client:
+        names = [site] if site else client.get("/sites")
+        found = [client.get(f"/sites/{name}/status") for name in names]
+    for status in found:
+        if as_json:
+            click.echo(json.dumps(status))
+            continue
+        live = f"{status['release']} in {status['live']}" if status["live"] else "the maintenance page"
+        click.echo(f"{status['site']} ({', '.join(status['domains'])}): {live}")
+        for slot, held in status["slots"].items():
+            busy = {None: "", True: ", nothing in flight", False: ", requests in flight"}[held["idle"]]
+            wrong = f", {held['problem']}" if held["problem"] else ""
+            click.echo(f"  {slot:<5} {held['release'] or 'empty'}{busy}{wrong}")
+        if running := status["deployment"]:
+            click.echo(f"  {running['deployment']} is {running['phase']} ({running['release']})")

@@ -1,0 +1,66 @@
+"""What happened, in the past tense. Events carry a reason, never an instruction."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """`reason` is shown to people; empty when all is well."""
+
+    reason: str = ""
+
+
+class StackStarted(Event): ...
+
+
+class StackFailed(Event): ...
+
+
+class ProbesPassed(Event): ...
+
+
+class ProbesFailed(Event): ...
+
+
+class SwitchOrdered(Event): ...
+
+
+class CandidateLost(Event): ...
+
+
+class CutoverConfirmed(Event): ...
+
+
+class CutoverUnconfirmed(Event):
+    """Nginx could not be seen to serve the candidate; it may or may not."""
+
+
+class ObservationPassed(Event): ...
+
+
+class ObservationFailed(Event): ...
+
+
+class Drained(Event): ...
+
+
+class KeepEnded(Event):
+    """The time is up, or the slot is needed for the next candidate."""
+
+
+class Retired(Event): ...
+
+
+class StopFailed(Event): ...
+
+
+class RevertConfirmed(Event): ...
+
+
+class RevertUnconfirmed(Event): ...
+
+
+class CancelRequested(Event):
+    """A person wants the previous release back."""

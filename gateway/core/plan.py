@@ -1,0 +1,127 @@
+"""Which step a phase stands for, and the whole plan of a deployment before it begins."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
+
+
+@dataclass(frozen=True, slots=True)
+class StartStack:
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitOrder:
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchUpstream:
+    routing: Routing
+
+
+@dataclass(frozen=True, slots=True)
+class Observe:
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Wait until `leaving` has nothing in flight; `serving` is what the site serves meanwhile."""
+
+    leaving: Slot | None
+    serving: Routing
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    slot: Slot | None
+
+
+@dataclass(frozen=True, slots=True)
+class StopStack:
+    slot: Slot | None
+
+
+Step = StartStack | Probe | AwaitOrder | SwitchUpstream | Observe | Drain | Keep | StopStack
+
+
+def next_step(deployment: Deployment) -> Step | None:
+    """The step that the deployment's phase names; None at an end. Repeating it is safe."""
+    slot, previous = deployment.slot, deployment.previous_slot
+    steps: dict[Phase, Step] = {
+        Phase.STARTING: StartStack(slot),
+        Phase.PROBING: Probe(slot),
+        Phase.READY: AwaitOrder(slot),
+        Phase.CUTOVER: SwitchUpstream(Routing(slot, observed=True)),
+        Phase.OBSERVING: Observe(slot),
+        Phase.DRAINING: Drain(previous, Routing(slot)),
+        Phase.KEEPING: Keep(previous),
+        Phase.RETIRING: StopStack(previous),
+        Phase.REVERTING: SwitchUpstream(Routing(previous)),
+        Phase.UNWINDING: Drain(slot, Routing(previous)),
+        Phase.ABORTING: StopStack(slot),
+    }
+    return steps.get(deployment.phase)
+
+
+def observe_s(site: Site, deployment: Deployment) -> float:
+    """Seconds to watch the candidate. A rollback is not watched: it must not be rolled back itself."""
+    return 0.0 if deployment.kind is Kind.ROLLBACK else site.observe_s
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a person asked for."""
+
+    images: Mapping[str, str] = field(default_factory=dict)  # service -> image reference
+    values: Mapping[str, str] = field(default_factory=dict)  # variables of the stack file
+    kind: Kind = Kind.DEPLOY
+    staged: bool = False
+    by: str = ""
+
+
+def candidate(
+    site: Site, release: Release, live: Slot | None, previous: str | None, request: Request, *, now: float
+) -> Deployment:
+    """The deployment that puts the release into the slot that is not live. Not yet numbered."""
+    return Deployment(
+        number=0,
+        site=site.name,
+        kind=request.kind,
+        release=release.id,
+        slot=Slot.BLUE if live is None else live.other,
+        previous=previous,
+        phase=Phase.STARTING,
+        created_at=now,
+        staged=request.staged,
+        by=request.by,
+    )
+
+
+def describe(site: Site, deployment: Deployment) -> list[str]:
+    """The plan in plain words, a line a step."""
+    d, probe = deployment, site.probe
+    before = d.previous or "the maintenance page"
+    lines = [
+        f"start {d.release} in {d.slot}",
+        f"probe {probe.path} through nginx until {probe.successes} good answers in a row a replica"
+        f" (at most {probe.start_deadline_s:g} s)",
+    ]
+    if d.staged:
+        lines.append(f"wait for `gateway switch {site.name}`")
+    lines.append(f"switch all traffic of {', '.join(site.domains)} from {before} to {d.release}")
+    if watch_s := observe_s(site, d):
+        lines.append(f"watch {d.release} for {watch_s:g} s; go back above {site.max_5xx_share:.0%} of 5xx")
+    if d.previous:
+        lines.append(f"let {d.previous} finish its requests (at most {site.drain_timeout_s:g} s)")
+        lines.append(f"keep {d.previous} warm for {site.keep_s:g} s, then stop it")
+    return lines

@@ -1,0 +1,117 @@
+"""A compose model as `docker compose config` resolves it, made ready to run in a slot. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+from gateway.core.model import Release, Site, Slot
+
+Model = dict[str, Any]
+
+# Docker's reference grammar (distribution/reference), without its length limits.
+_NAME = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?"
+_TAG = r"(?::[A-Za-z0-9_][\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?"
+_IMAGE = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*{_TAG}")
+
+
+def is_image_reference(text: str) -> bool:
+    return _IMAGE.fullmatch(text) is not None
+
+
+def with_images(model: Model, images: Mapping[str, str]) -> Model:
+    """The model with other images. Check `problems` first."""
+    model = deepcopy(model)
+    for service, image in images.items():
+        model["services"][service]["image"] = image
+    return model
+
+
+def problems(model: Model, site: Site, images: Mapping[str, str]) -> list[str]:
+    """Everything that keeps the stack from running in two slots side by side."""
+    services: dict[str, Any] = model.get("services") or {}
+    known = ", ".join(sorted(services)) or "none"
+    found = []
+    if site.service not in services:
+        found.append(
+            f"{site.stack_file}: no service {site.service!r} (GATEWAY_UPSTREAM names it); it has: {known}"
+        )
+    for service, image in images.items():
+        if service not in services:
+            found.append(f"--image {service}={image}: the stack has no service {service!r}; it has: {known}")
+        if not is_image_reference(image):
+            found.append(f"--image {service}={image}: {image!r} is not an image reference like shop:2")
+    for name, service in services.items():
+        if not service.get("image") and name not in images:
+            found.append(f"service {name!r} has no image: build it first and name it (`image: shop:2`)")
+        if service.get("network_mode") in ("host", "none"):
+            found.append(
+                f"service {name!r} has network_mode {service['network_mode']}: two slots can't share it"
+            )
+    return found
+
+
+def warnings(model: Model) -> list[str]:
+    """What works, but perhaps not as the owner thinks."""
+    own = [key for key, v in (model.get("volumes") or {}).items() if not (v or {}).get("external")]
+    return [
+        f"volume {v!r} is made once a slot: data that both releases share must be `external: true`"
+        for v in own
+    ]
+
+
+def for_slot(release: Release, site: Site, slot: Slot) -> Model:
+    """The model that runs in the slot: no published ports or fixed names, labelled, its own project."""
+    model = deepcopy(dict(release.stack))
+    model["name"] = project(site, slot)
+    for service in model["services"].values():
+        # Two slots can't both hold a host port or a container name; traffic comes through the gateway.
+        for key in ("ports", "container_name", "build"):
+            service.pop(key, None)
+        labels = service.setdefault("labels", {})
+        labels |= {"gateway.site": site.name, "gateway.slot": str(slot), "gateway.release": release.id}
+    for kind in ("networks", "volumes"):
+        for entry in (model.get(kind) or {}).values():
+            # `config` writes the name that it derived from the project; each slot derives its own.
+            if entry and not entry.get("external") and str(entry.get("name", "")).startswith(CANDIDATE):
+                entry.pop("name")
+    return model
+
+
+# The project name under which stack files are resolved; never started.
+CANDIDATE = "gateway-candidate"
+
+
+def project(site: Site, slot: Slot) -> str:
+    return f"{site.name}-{slot}"
+
+
+def alias(site: Site, slot: Slot) -> str:
+    """The name that nginx looks up for the slot."""
+    return f"{site.name}-{slot}"
+
+
+def diff(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[str]:
+    """What changes between two models, one `path: old -> new` a line."""
+    old, new = _flat(before or {}), _flat(after)
+    lines = []
+    for path in sorted(old.keys() | new.keys()):
+        if old.get(path) != new.get(path):
+            lines.append(f"{path}: {old.get(path, '(none)')} -> {new.get(path, '(none)')}")
+    return lines
+
+
+def _flat(value: Any, path: str = "") -> dict[str, str]:
+    if isinstance(value, Mapping):
+        children = [(f"{path}.{key}" if path else str(key), child) for key, child in value.items()]
+    elif isinstance(value, list):
+        children = [(f"{path}[{index}]", child) for index, child in enumerate(value)]
+    else:
+        return {path: str(value)}
+    flat: dict[str, str] = {}
+    for name, child in children:
+        flat |= _flat(child, name)
+    return flat

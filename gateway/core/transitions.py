@@ -1,0 +1,77 @@
+"""All phase changes of a deployment, in one table. Only `apply` changes a phase.
+
+Rules that the table keeps (each has its test):
+- once a cutover may have begun, the only way out is to revert, never to abort;
+- a candidate that may have served is drained before it is stopped;
+- from RETIRING there is no way back: the previous release is being stopped;
+- nothing stops a stack when the outcome of a switch is unknown (FAILED needs a person).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from gateway.core import events as e
+from gateway.core.model import Deployment, Phase
+
+Table = Mapping[Phase, Mapping[type[e.Event], Phase]]
+
+TABLE: Table = MappingProxyType(
+    {
+        Phase.STARTING: {
+            e.StackStarted: Phase.PROBING,
+            e.StackFailed: Phase.ABORTING,
+            e.CancelRequested: Phase.ABORTING,
+        },
+        Phase.PROBING: {
+            e.ProbesPassed: Phase.READY,
+            e.ProbesFailed: Phase.ABORTING,
+            e.CancelRequested: Phase.ABORTING,
+        },
+        Phase.READY: {
+            e.SwitchOrdered: Phase.CUTOVER,
+            e.CandidateLost: Phase.ABORTING,
+            e.CancelRequested: Phase.ABORTING,
+        },
+        Phase.CUTOVER: {
+            e.CutoverConfirmed: Phase.OBSERVING,
+            e.CutoverUnconfirmed: Phase.REVERTING,
+            e.CancelRequested: Phase.REVERTING,
+        },
+        Phase.OBSERVING: {
+            e.ObservationPassed: Phase.DRAINING,
+            e.ObservationFailed: Phase.REVERTING,
+            e.CancelRequested: Phase.REVERTING,
+        },
+        Phase.DRAINING: {e.Drained: Phase.KEEPING, e.CancelRequested: Phase.REVERTING},
+        Phase.KEEPING: {e.KeepEnded: Phase.RETIRING, e.CancelRequested: Phase.REVERTING},
+        Phase.RETIRING: {e.Retired: Phase.SUCCEEDED, e.StopFailed: Phase.FAILED},
+        Phase.REVERTING: {e.RevertConfirmed: Phase.UNWINDING, e.RevertUnconfirmed: Phase.FAILED},
+        Phase.UNWINDING: {e.Drained: Phase.ABORTING},
+        Phase.ABORTING: {e.Retired: Phase.ABORTED, e.StopFailed: Phase.FAILED},
+        Phase.SUCCEEDED: {},
+        Phase.ABORTED: {},
+        Phase.FAILED: {},
+    }
+)
+
+TERMINAL = frozenset(phase for phase, row in TABLE.items() if not row)
+CANCELLABLE = frozenset(phase for phase, row in TABLE.items() if e.CancelRequested in row)
+
+
+class IllegalTransition(Exception):
+    """A bug: the event cannot happen in this phase."""
+
+
+def apply(deployment: Deployment, event: e.Event, *, table: Table = TABLE) -> Deployment:
+    """The deployment after the event. The first reason is kept: it is the cause, later ones are effects.
+
+    Raises IllegalTransition when the table has no row for the event.
+    """
+    try:
+        phase = table[deployment.phase][type(event)]
+    except KeyError:
+        raise IllegalTransition(f"{type(event).__name__} in {deployment.phase}") from None
+    return replace(deployment, phase=phase, reason=deployment.reason or event.reason)

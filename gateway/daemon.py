@@ -1,0 +1,51 @@
+"""The process beside nginx: resumes what was begun, then serves the API on a unix socket."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sys
+from pathlib import Path
+
+import uvicorn
+
+from gateway.api import create_app
+from gateway.dial import SOCKET
+from gateway.errors import GatewayError
+from gateway.settings import parse
+from gateway.wiring import build
+
+
+def main() -> None:
+    logging.basicConfig(level=logging.INFO, format="gateway: %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        settings = parse(os.environ)
+        lock = _only_one(Path(settings.state_dir))
+        gateway = build(settings)
+    except GatewayError as error:
+        sys.exit(f"gateway: {error}")
+    gateway.controller.resume()
+    Path(SOCKET).parent.mkdir(parents=True, exist_ok=True)
+    Path(SOCKET).unlink(missing_ok=True)
+    uvicorn.run(
+        create_app(gateway.controller, gateway.views),
+        uds=SOCKET,
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=1,
+    )
+    os.close(lock)
+
+
+def _only_one(state_dir: Path) -> int:
+    """Hold the journal's lock for as long as we live; the kernel frees it. Waits for a predecessor."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    lock = os.open(state_dir / "controller.lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""Advances deployments, one thread a site; repeats a step while Docker or nginx can't be asked."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass, field
+
+from gateway import errors
+from gateway.core.events import Event
+from gateway.core.model import Deployment, Site
+from gateway.core.plan import Step, StopStack, SwitchUpstream
+from gateway.deploy import Cancelled, advance, decide
+from gateway.diagnose import diagnose
+from gateway.perform import Orders, Performer
+from gateway.progress import Progress
+from gateway.world import World
+
+log = logging.getLogger("gateway")
+RETRY_S = 1.0
+
+
+@dataclass(slots=True)
+class Running:
+    """A deployment that a thread of ours is advancing."""
+
+    deployment: Deployment
+    progress: Progress = field(default_factory=Progress)
+    slot_needed: threading.Event = field(default_factory=threading.Event)
+    thread: threading.Thread | None = None
+
+
+class Runner:
+    """`lock` guards `running` (site name -> what runs); hold it to look and act in one go."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self.running: dict[str, Running] = {}
+        self.lock = threading.RLock()
+
+    def run(self, site: Site, deployment: Deployment) -> None:
+        running = Running(deployment)
+        running.thread = threading.Thread(
+            target=self._advance, args=(site, running), name=deployment.id, daemon=True
+        )
+        self.running[site.name] = running
+        self._report(running, deployment)
+        running.thread.start()
+
+    def _report(self, running: Running, deployment: Deployment) -> None:
+        running.deployment = deployment
+        line = {"step": str(deployment.phase), "at": self._world.clock.now(), "reason": deployment.reason}
+        running.progress.tell(line)
+        log.info("%s %s %s %s", deployment.site, deployment.id, deployment.phase, deployment.reason)
+
+    def _advance(self, site: Site, running: Running) -> None:
+        number = running.deployment.number
+        try:
+            release = self._world.journal.release(site.name, running.deployment.release)
+            if release is None:
+                raise errors.Failed(f"{running.deployment.release} is missing in the journal")
+            performer = Performer(
+                site=site,
+                release=release,
+                engine=self._world.engine,
+                proxy=self._world.proxy,
+                clock=self._world.clock,
+                orders=Orders(
+                    cancelled=lambda: self._world.journal.orders(number)[0],
+                    switch_ordered=lambda: self._world.journal.orders(number)[1],
+                    slot_needed=running.slot_needed.is_set,
+                ),
+                say=lambda text: self._say(running, text),
+            )
+            advance(
+                running.deployment,
+                perform=lambda d, step: self._perform(performer, d, step),
+                settle=lambda d, event: self._settle(running, d, event),
+            )
+        except Exception:
+            # A bug. The phase is durable; the next start of the controller repeats its step.
+            log.exception("%s stopped unexpectedly", running.deployment.id)
+        finally:
+            with self.lock:
+                if self.running.get(site.name) is running:
+                    del self.running[site.name]
+            running.progress.close()
+
+    def _settle(self, running: Running, deployment: Deployment, event: Event) -> Deployment:
+        with self.lock:  # cancels are acknowledged under it too
+            cancel_requested, _ = self._world.journal.orders(deployment.number)
+            deployment = decide(deployment, event, cancel_requested=cancel_requested)
+            self._world.journal.save(deployment)
+            self._report(running, deployment)
+        return deployment
+
+    def _say(self, running: Running, text: str) -> None:
+        phase = str(running.deployment.phase)
+        running.progress.tell({"step": phase, "at": self._world.clock.now(), "waiting": text})
+
+    def _perform(self, performer: Performer, deployment: Deployment, step: Step) -> Event:
+        """Perform the step; repeat it while Docker or nginx can't be asked."""
+        while True:
+            began = self._world.clock.now()
+            try:
+                event = performer(deployment, step)
+            except (errors.EngineError, errors.ProxyError, errors.Unreachable) as error:
+                performer.say(f"trying again: {error}")
+                self._world.clock.sleep(RETRY_S)
+                if performer.orders.cancelled():
+                    raise Cancelled from error
+                continue
+            if isinstance(step, SwitchUpstream):
+                took_ms = (self._world.clock.now() - began) * 1000
+                self._world.journal.note(deployment.number, switch_ms=took_ms)
+            elif event.reason and not isinstance(step, StopStack):
+                found = diagnose(self._world, performer.site, deployment)
+                self._world.journal.note(deployment.number, diagnosis=found)
+            return event

@@ -1,0 +1,158 @@
+"""Allow-lists for values. A rule accepts a whole value or refuses it; none repairs one.
+
+These values end up in nginx configuration, URLs and file paths, so a rule names what may occur and
+always matches the full value (`$` would let a final newline through).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # RFC 1123 section 2.1, RFC 1035 section 2.3.4
+_HOST = rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*"
+_SITE = r"[a-z][a-z0-9-]{0,30}"
+_DOCKER_NAME = r"[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}"
+_PORT = r"[1-9][0-9]{0,4}"
+_STATUS = r"[2-5][0-9]{2}"
+_FILE = r"(?:/[A-Za-z0-9_.@+-]+)+"
+# RFC 3986 sections 3.3 and 3.4 without $ ' ; and without encoded control characters. A path that
+# begins with // would read as a host (section 3.3).
+_PATH = r"/(?!/)(?:[A-Za-z0-9._~!&()*+,=:@/?-]|%(?![01]|7[fF])[0-9A-Fa-f]{2})*"
+
+_SLOT_NAMES = ("blue", "green", "maintenance")
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """`read` gives the value or raises ValueError; `text` completes the sentence "must be ..."."""
+
+    text: str
+    read: Callable[[str], Any]
+
+    def accepts(self, raw: str) -> bool:
+        try:
+            self.read(raw)
+        except ValueError:
+            return False
+        return True
+
+
+def split(raw: str) -> list[str]:
+    """The items of a comma separated list; blanks around an item don't count."""
+    return [item.strip(" ") for item in raw.split(",")]
+
+
+def _require(holds: object) -> None:
+    if not holds:
+        raise ValueError
+
+
+def _match(pattern: str, raw: str, longest: int) -> str:
+    _require(len(raw) <= longest and re.fullmatch(pattern, raw))
+    return raw
+
+
+def _site_name(raw: str) -> str:
+    _match(_SITE, raw, 31)
+    _require("--" not in raw and not raw.endswith("-"))
+    _require(raw.rsplit("-", 1)[-1] not in _SLOT_NAMES)
+    return raw
+
+
+def _distinct(items: list[str]) -> tuple[str, ...]:
+    _require(len(set(items)) == len(items))
+    return tuple(items)
+
+
+def _hosts(raw: str) -> tuple[str, ...]:
+    return _distinct([_match(_HOST, item, 253).lower() for item in split(raw)])
+
+
+def _port(raw: str) -> int:
+    port = int(_match(_PORT, raw, 5))
+    _require(port <= 65535)
+    return port
+
+
+def _upstream(raw: str) -> tuple[str, int]:
+    service, _, port = raw.rpartition(":")
+    return _match(_DOCKER_NAME, service, 63), _port(port)
+
+
+def _statuses(raw: str) -> tuple[int, int]:
+    low, _, high = _match(rf"{_STATUS}(?:-{_STATUS})?", raw, 7).partition("-")
+    bounds = int(low), int(high or low)
+    _require(bounds[0] <= bounds[1])
+    return bounds
+
+
+def _file(raw: str) -> str:
+    _match(_FILE, raw, 255)
+    _require(".." not in raw and "." not in raw.split("/"))
+    return raw
+
+
+def _text(raw: str) -> str:
+    _require(len(raw) <= 200 and raw.isprintable())
+    return raw
+
+
+def number(low: float, high: float, unit: str = "") -> Rule:
+    """A finite decimal number within the bounds, both included."""
+
+    def read(raw: str) -> float:
+        value = float(_match(r"[0-9]+(?:\.[0-9]+)?", raw, 20))
+        _require(low <= value <= high)
+        return value
+
+    return Rule(f"a number{unit and f' of {unit}'} from {low:.7g} to {high:.7g}", read)
+
+
+def seconds(low: float, high: float) -> Rule:
+    return number(low, high, "seconds")
+
+
+def whole(low: int, high: int) -> Rule:
+    """A whole number within the bounds, both included."""
+
+    def read(raw: str) -> int:
+        value = int(_match(r"[0-9]+", raw, 20))
+        _require(low <= value <= high)
+        return value
+
+    return Rule(f"a whole number from {low} to {high}", read)
+
+
+_SITE_TEXT = (
+    "up to 31 of a-z, 0-9 and single -, that begins with a letter, doesn't end in - "
+    "and whose last part isn't blue, green or maintenance"
+)
+SITE = Rule(f"a name of {_SITE_TEXT}", _site_name)
+SITES = Rule(
+    f"different names separated by commas, each of {_SITE_TEXT}",
+    lambda raw: _distinct([_site_name(item) for item in split(raw)]),
+)
+HOSTS = Rule(
+    "different host names separated by commas, each of letters, digits, - and . (RFC 1123, up to 253 "
+    "characters, other scripts as punycode), optionally beginning with *.",
+    _hosts,
+)
+PORT = Rule("a port from 1 to 65535", _port)
+UPSTREAM = Rule(
+    "service:port, a compose service of up to 63 letters, digits, _ . - and a port from 1 to 65535", _upstream
+)
+NETWORK = Rule(
+    "a Docker network's name of up to 63 letters, digits, _ . - that begins with a letter or digit",
+    lambda raw: _match(_DOCKER_NAME, raw, 63),
+)
+FILE = Rule("an absolute path of up to 255 letters, digits, _ . @ + - and /, without .. or a final /", _file)
+PATH = Rule(
+    "a path that begins with one / and holds up to 500 letters, digits, -._~!&()*+,=:@/? and %-codes of "
+    "other than control characters (RFC 3986 without $ ' ;)",
+    lambda raw: _match(_PATH, raw, 500),
+)
+STATUSES = Rule("a status from 200 to 599, or two joined by -, the lower first", _statuses)
+TEXT = Rule("up to 200 printable characters, without line breaks or other control characters", _text)

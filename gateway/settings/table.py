@@ -1,0 +1,169 @@
+"""Every variable, once: what `parse` accepts and what docs/configuration.md says."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from gateway.core.model import Site
+from gateway.settings import rules
+from gateway.settings.rules import Rule
+
+PREFIX = "GATEWAY_"
+STATE_DIR = "/var/lib/gateway"
+HTTP_PORT = 80
+
+_SITE = Site(name="site", domains=(), service="", port=1, stack_file="")  # for the defaults of the model
+_PROBE = _SITE.probe
+
+
+class Scope(Enum):
+    GATEWAY = "once"
+    OWN = "each site its own"
+    SHARED = "each site its own, else the un-prefixed one"
+
+
+@dataclass(frozen=True, slots=True)
+class Variable:
+    """`name` without its prefix. `default` is written as the operator would; None: there is none."""
+
+    name: str
+    rule: Rule
+    default: str | None
+    meaning: str
+    example: str
+    scope: Scope = Scope.SHARED
+    required: bool = False
+
+
+SITE = Variable(
+    "SITE", rules.SITE, "site", "Name of the only site, as commands take it.", "shop", Scope.GATEWAY
+)
+SITES = Variable(
+    "SITES", rules.SITES, None, "Names of several sites, instead of one.", "shop,blog", Scope.GATEWAY
+)
+DOMAIN = Variable(
+    "DOMAIN",
+    rules.HOSTS,
+    None,
+    "Host names that the site answers to.",
+    "shop.example.com,*.shop.example.com",
+    Scope.OWN,
+    required=True,
+)
+UPSTREAM = Variable(
+    "UPSTREAM",
+    rules.UPSTREAM,
+    None,
+    "Compose service that takes the site's traffic, and the port it listens on in its container.",
+    "app:8000",
+    Scope.OWN,
+    required=True,
+)
+STACK_FILE = Variable(
+    "STACK_FILE",
+    rules.FILE,
+    "/stacks/<site>.yaml",
+    "The site's compose file inside the controller; in the simplest form `/stacks/stack.yaml` by default.",
+    "/stacks/shop/compose.yaml",
+    Scope.OWN,
+)
+
+VARIABLES: tuple[Variable, ...] = (
+    SITE,
+    SITES,
+    Variable(
+        "HTTP_PORT",
+        rules.PORT,
+        str(HTTP_PORT),
+        "Port on which nginx serves the sites.",
+        "8080",
+        Scope.GATEWAY,
+    ),
+    Variable(
+        "NETWORK",
+        rules.NETWORK,
+        None,
+        "Docker network between nginx and the stacks; unset, the controller finds it.",
+        "gateway",
+        Scope.GATEWAY,
+    ),
+    Variable(
+        "STATE_DIR",
+        rules.FILE,
+        STATE_DIR,
+        "Directory in which the controller keeps its state.",
+        "/srv/gateway",
+        Scope.GATEWAY,
+    ),
+    DOMAIN,
+    UPSTREAM,
+    STACK_FILE,
+    Variable(
+        "PROBE_PATH", rules.PATH, _PROBE.path, "Path and query that the probe asks for.", "/health?ready=1"
+    ),
+    Variable(
+        "PROBE_STATUS",
+        rules.STATUSES,
+        f"{_PROBE.status_min}-{_PROBE.status_max}",
+        "Statuses that count as healthy.",
+        "200",
+    ),
+    Variable("PROBE_BODY", rules.TEXT, None, "Text that a healthy answer's body must hold.", '"status":"ok"'),
+    Variable(
+        "PROBE_INTERVAL_S",
+        rules.seconds(0.05, 60),
+        f"{_PROBE.interval_s:g}",
+        "Seconds between two probes.",
+        "1",
+    ),
+    Variable(
+        "PROBE_TIMEOUT_S",
+        rules.seconds(0.1, 300),
+        f"{_PROBE.timeout_s:g}",
+        "Seconds that one probe may take.",
+        "2",
+    ),
+    Variable(
+        "PROBE_SUCCESSES",
+        rules.whole(1, 100),
+        f"{_PROBE.successes}",
+        "Good answers in a row, per replica, until the candidate counts as healthy.",
+        "3",
+    ),
+    Variable(
+        "START_DEADLINE_S",
+        rules.seconds(1, 3600),
+        f"{_PROBE.start_deadline_s:g}",
+        "Seconds in which a candidate must become healthy; later, the deploy is aborted.",
+        "120",
+    ),
+    Variable(
+        "OBSERVE_S",
+        rules.seconds(0, 3600),
+        f"{_SITE.observe_s:g}",
+        "Seconds in which answers are watched after the switch.",
+        "30",
+    ),
+    Variable(
+        "MAX_5XX_SHARE",
+        rules.number(0, 1),
+        f"{_SITE.max_5xx_share:g}",
+        "Share of 5xx answers above which an observed release is reverted.",
+        "0.01",
+    ),
+    Variable(
+        "DRAIN_TIMEOUT_S",
+        rules.seconds(0, 86400),
+        f"{_SITE.drain_timeout_s:g}",
+        "Seconds that requests in flight get to finish in the slot that traffic left.",
+        "300",
+    ),
+    Variable(
+        "KEEP_S",
+        rules.seconds(0, 604800),
+        f"{_SITE.keep_s:g}",
+        "Seconds that the previous release keeps running for an instant rollback.",
+        "3600",
+    ),
+)

@@ -1,0 +1,107 @@
+"""The control plane's answers: plan, status, history, progress. They change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from gateway import errors
+from gateway.controller import site_named
+from gateway.core import policy, stack
+from gateway.core.model import Phase, Release, Site
+from gateway.core.plan import Request, candidate, describe
+from gateway.core.transitions import TERMINAL
+from gateway.progress import Progress
+from gateway.runner import Runner
+from gateway.world import World
+
+
+class Views:
+    """Thread-safe; raises errors.GatewayError with what to do next."""
+
+    def __init__(self, sites: Mapping[str, Site], world: World, runner: Runner) -> None:
+        self._sites, self._world, self._runner = sites, world, runner
+
+    def site(self, name: str) -> Site:
+        return site_named(self._sites, name)
+
+    def names(self) -> list[str]:
+        return sorted(self._sites)
+
+    def plan(self, name: str, request: Request) -> dict[str, Any]:
+        """What a deploy would do; changes nothing."""
+        site = self.site(name)
+        model = self._world.engine.resolve(site, request.images, request.values)
+        live, before = self._world.live(site)
+        current = self._world.journal.release(site.name, before) if before else None
+        release = Release(self._next_number(site), site.name, model, request.images)
+        deployment = candidate(site, release, live, before, request, now=self._world.clock.now())
+        return {
+            "site": site.name,
+            "release": release.id,
+            "slot": str(deployment.slot),
+            "live": before,
+            "steps": describe(site, deployment),
+            "changes": stack.diff(current.stack if current else None, model),
+            "warnings": stack.warnings(model),
+        }
+
+    def status(self, name: str) -> dict[str, Any]:
+        site = self.site(name)
+        live, release = self._world.live(site)
+        running = self._runner.running.get(site.name)
+        slots = {}
+        for slot, held in self._world.held(site).items():
+            replicas = self._world.engine.replicas(site, slot)
+            why = policy.broken(replicas, site.service) if replicas else ""
+            idle = None if not replicas else self._world.proxy.is_idle(site, slot)
+            slots[str(slot)] = {"release": held, "containers": len(replicas), "problem": why, "idle": idle}
+        return {
+            "site": site.name,
+            "domains": list(site.domains),
+            "live": str(live) if live else None,
+            "release": release,
+            "slots": slots,
+            "deployment": self.describe(running.deployment.number) if running else None,
+        }
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        return [self.describe(d.number) for d in self._world.journal.deployments(self.site(name).name)]
+
+    def describe(self, number: int) -> dict[str, Any]:
+        """A deployment as people and scripts get it."""
+        d = self._world.journal.deployment(number)
+        if d is None:
+            raise errors.UsageError(f"no deployment d{number}")
+        outcome = str(d.phase) if d.phase in TERMINAL else "running"
+        if d.phase in (Phase.KEEPING, Phase.RETIRING):
+            outcome = "succeeded"
+        return {
+            "deployment": d.id,
+            "site": d.site,
+            "kind": str(d.kind),
+            "release": d.release,
+            "slot": str(d.slot),
+            "previous": d.previous,
+            "phase": str(d.phase),
+            "outcome": outcome,
+            "reason": d.reason,
+            "by": d.by,
+            "created_at": d.created_at,
+            **self._world.journal.details(d.number),
+        }
+
+    def progress(self, number: int) -> Progress:
+        """The lines of a deployment; those of one that has ended are told from the journal."""
+        with self._runner.lock:
+            for running in self._runner.running.values():
+                if running.deployment.number == number:
+                    return running.progress
+        ended = Progress()
+        for entry in self.describe(number)["timeline"]:
+            ended.tell({"step": entry["phase"], "at": entry["at"]})
+        ended.close()
+        return ended
+
+    def _next_number(self, site: Site) -> int:
+        return max((int(d.release[1:]) for d in self._world.journal.deployments(site.name)), default=0) + 1

@@ -1,0 +1,39 @@
+"""The composition root: the one place that knows which adapter stands behind which port."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gateway.adapters.clock import SystemClock
+from gateway.adapters.compose import ComposeEngine
+from gateway.adapters.journal import SqliteJournal
+from gateway.adapters.nginx import NginxProxy
+from gateway.adapters.routing import RoutingFiles
+from gateway.controller import Controller
+from gateway.runner import Runner
+from gateway.settings import Settings
+from gateway.views import Views
+from gateway.world import World
+
+ROUTING_DIR = "/dev/shm/gateway/routing"  # always a tmpfs in a Docker container
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    controller: Controller
+    views: Views
+
+
+def build(settings: Settings) -> Gateway:
+    """Raises errors.Failed when the journal can't be read."""
+    clock = SystemClock()
+    sites = {site.name: site for site in settings.sites}
+    world = World(
+        engine=ComposeEngine(settings.network),
+        proxy=NginxProxy(RoutingFiles(ROUTING_DIR, settings.state_dir)),
+        journal=SqliteJournal(Path(settings.state_dir) / "journal.sqlite3", clock),
+        clock=clock,
+    )
+    runner = Runner(world)
+    return Gateway(Controller(sites, world, runner), Views(sites, world, runner))

@@ -1,0 +1,41 @@
+"""The ports together, and the two questions that nearly every order begins with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gateway.adapters.journal import SqliteJournal
+from gateway.core.model import Site, Slot
+from gateway.ports import Clock, Engine, Proxy
+
+UNKNOWN_RELEASE = "r0"
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    engine: Engine
+    proxy: Proxy
+    journal: SqliteJournal
+    clock: Clock
+
+    def live(self, site: Site) -> tuple[Slot | None, str | None]:
+        """The slot that nginx says it serves, and the release that was last put there.
+
+        A live slot that the journal does not know (a lost journal) holds r0: never "nothing".
+        """
+        slot = self.proxy.serving(site).slot
+        return slot, (self.assigned(site)[slot] or UNKNOWN_RELEASE if slot else None)
+
+    def assigned(self, site: Site) -> dict[Slot, str | None]:
+        """Slot -> the release that was last started there."""
+        assigned: dict[Slot, str | None] = dict.fromkeys(Slot)
+        for deployment in reversed(self.journal.deployments(site.name)):
+            assigned[deployment.slot] = deployment.release
+        return assigned
+
+    def held(self, site: Site) -> dict[Slot, str | None]:
+        """Slot -> the release whose containers are there."""
+        return {
+            slot: (release or UNKNOWN_RELEASE) if self.engine.replicas(site, slot) else None
+            for slot, release in self.assigned(site).items()
+        }

@@ -1,0 +1,339 @@
+"""A world that can fail, be killed between any two instructions, and answer "unknown" both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from gateway.core.events import Event
+from gateway.core.model import (
+    Deployment,
+    Kind,
+    Phase,
+    ProbePolicy,
+    ProbeResult,
+    Release,
+    Replica,
+    Routing,
+    Sample,
+    Site,
+    Slot,
+)
+from gateway.core.plan import Step
+from gateway.core.transitions import CANCELLABLE, TABLE, Table
+from gateway.deploy import advance, decide
+from gateway.errors import EngineError, ProxyError
+from gateway.perform import Orders, Performer
+
+SITE = Site(
+    name="shop",
+    domains=("shop.test",),
+    service="app",
+    port=80,
+    stack_file="/stacks/shop.yaml",
+    probe=ProbePolicy(successes=2, start_deadline_s=2.0),
+    observe_s=0.5,
+    drain_timeout_s=1.0,
+    keep_s=0.5,
+)
+CRASH_LIMIT, CALL_LIMIT = 3, 2_000
+
+
+class Crash(BaseException):
+    """The process is killed here."""
+
+
+class Violation(AssertionError):
+    """An invariant does not hold."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """One run: what fails, where the process is killed, when a person cancels."""
+
+    fault: str = "none"
+    first: bool = False  # nothing was live before
+    staged: bool = False
+    kind: Kind = Kind.DEPLOY
+    crash_at: int | None = None  # the nth port call
+    crash_after_effect: bool = False
+    cancel_at: int | None = None
+
+
+FAULTS = (
+    "none",
+    "start fails",
+    "app exits",
+    "probe answers 500",
+    "candidate dies while it waits",
+    "cutover applied but unconfirmed",
+    "cutover not applied",
+    "candidate dies while observed",
+    "candidate answers 5xx",
+    "previous never idle",
+    "stop fails",
+    "proxy is dead from the cutover on",
+)
+
+
+@dataclass
+class SimulatedWorld:
+    """Implements Engine, Proxy and Clock, and checks the invariants at each call."""
+
+    scenario: Scenario
+    now_s: float = 0.0
+    calls: int = 0
+    routing: Routing = field(default_factory=Routing)
+    running: dict[Slot, str | None] = field(default_factory=lambda: dict.fromkeys(Slot))
+    proven: set[Slot] = field(default_factory=set)
+    left_at_s: dict[Slot, float] = field(default_factory=dict)
+    drained: set[Slot] = field(default_factory=set)
+    cancelled: bool = False
+    ordered: bool = False
+    visited: set[Phase] = field(default_factory=set)
+    stored: Deployment | None = None
+
+    def __post_init__(self) -> None:
+        if not self.scenario.first:
+            self.running[Slot.BLUE] = "r1"
+            self.routing = Routing(Slot.BLUE)
+
+    # What a run is disturbed by
+
+    def _call(self) -> None:
+        self.calls += 1
+        if self.calls > CALL_LIMIT:
+            raise Violation("it never ends")
+        if self.calls == self.scenario.cancel_at and self.stored and self.stored.phase in CANCELLABLE:
+            self.cancelled = True
+        if self.calls == self.scenario.crash_at and not self.scenario.crash_after_effect:
+            raise Crash
+
+    def _effect_done(self) -> None:
+        if self.calls == self.scenario.crash_at and self.scenario.crash_after_effect:
+            raise Crash
+
+    def _phase(self) -> Phase | None:
+        return self.stored.phase if self.stored else None
+
+    # Clock
+
+    def now(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self._call()
+        self.now_s += max(seconds, 0.001)
+
+    # Engine
+
+    def resolve(self, site: Site, images: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Any]:
+        return {"services": {"app": {"image": "shop:2"}}}
+
+    def start(self, site: Site, slot: Slot, release: Release) -> None:
+        self._call()
+        if self.routing.slot is slot:
+            raise Violation("a stack is started over the one that serves")
+        self.running[slot] = release.id  # what fails half way leaves containers behind
+        if self.scenario.fault == "start fails":
+            raise EngineError("start failed")
+        self._effect_done()
+
+    def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
+        self._call()
+        if self.running[slot] is None:
+            return []
+        candidate = self.running[slot] == "r2"
+        dead = candidate and (
+            self.scenario.fault == "app exits"
+            or (self.scenario.fault == "candidate dies while observed" and self.routing.observed)
+            or (self.scenario.fault == "candidate dies while it waits" and self._phase() is Phase.READY)
+        )
+        state, code = ("exited", 3) if dead else ("running", None)
+        return [Replica(f"shop-{slot}-app-1", "app", state, None, code, oom_killed=False, restarts=0)]
+
+    def stop(self, site: Site, slot: Slot) -> None:
+        self._call()
+        if self.routing.slot is slot:
+            raise Violation(f"{slot} is stopped while nginx sends it traffic")
+        if slot in self.left_at_s and slot not in self.drained:
+            raise Violation(f"{slot} is stopped although requests may be in flight")
+        if self.scenario.fault == "stop fails":
+            raise EngineError("stop failed")
+        self.running[slot] = None
+        self._effect_done()
+
+    def logs(self, site: Site, slot: Slot) -> Mapping[str, Sequence[str]]:
+        return {}
+
+    # Proxy
+
+    def publish(self, site: Site, routing: Routing) -> None:
+        self._call()
+        fault = self.scenario.fault
+        to_candidate = routing.slot is not None and self.running[routing.slot] == "r2"
+        if fault == "proxy is dead from the cutover on" or (fault == "cutover not applied" and to_candidate):
+            raise ProxyError("nginx does not answer")
+        if routing.slot is not None and self.running[routing.slot] is None:
+            raise Violation("traffic is sent to a slot that holds nothing")
+        if Phase.RETIRING in self.visited and not to_candidate:
+            raise Violation("the way back is taken although the previous release is being stopped")
+        if to_candidate and routing.slot not in self.proven:
+            raise Violation("traffic is sent to a candidate that was not proven healthy")
+        if to_candidate and self.scenario.staged and not self.ordered:
+            raise Violation("a staged candidate gets traffic before it was ordered")
+        self._leave(self.routing.slot, routing.slot)
+        self.routing = routing
+        self._effect_done()
+        if fault == "cutover applied but unconfirmed" and routing.observed:
+            raise ProxyError("timed out")
+
+    def _leave(self, old: Slot | None, new: Slot | None) -> None:
+        if old is not None and old is not new:
+            self.left_at_s[old] = self.now_s
+            self.drained.discard(old)
+
+    def serving(self, site: Site) -> Routing:
+        self._call()
+        if self.scenario.fault == "proxy is dead from the cutover on":
+            raise ProxyError("nginx does not answer")
+        if self.scenario.fault == "cutover applied but unconfirmed" and self.routing.observed:
+            raise ProxyError("timed out")
+        return self.routing
+
+    def probe(self, site: Site, slot: Slot) -> ProbeResult:
+        self._call()
+        ok = self.scenario.fault != "probe answers 500" and self.running[slot] is not None
+        if ok:
+            self.proven.add(slot)
+        return ProbeResult(ok, 200 if ok else 500, "", "answered")
+
+    def is_idle(self, site: Site, slot: Slot) -> bool:
+        self._call()
+        busy_s = 9e9 if self.scenario.fault == "previous never idle" else 0.2
+        idle = self.now_s - self.left_at_s.get(slot, -9e9) >= busy_s
+        if idle or self.now_s - self.left_at_s.get(slot, 0) >= SITE.drain_timeout_s - 0.1:
+            self.drained.add(slot)
+        return idle
+
+    def sample(self, site: Site, slot: Slot) -> Sample:
+        bad = self.scenario.fault == "candidate answers 5xx"
+        return Sample(100, 50 if bad else 0)
+
+
+def run(scenario: Scenario, *, table: Table = TABLE) -> tuple[Deployment, SimulatedWorld]:
+    """Drive one deployment to its end through every restart. Raises Violation, IllegalTransition."""
+    world = SimulatedWorld(scenario)
+    world.stored = Deployment(
+        number=2,
+        site="shop",
+        kind=scenario.kind,
+        release="r2",
+        slot=Slot.BLUE if scenario.first else Slot.GREEN,
+        previous=None if scenario.first else "r1",
+        phase=Phase.STARTING,
+        created_at=0.0,
+        staged=scenario.staged,
+    )
+    for _ in range(CRASH_LIMIT):
+        try:
+            _advance(world, table)
+            break
+        except Crash:
+            continue
+    check_end(world)
+    assert world.stored is not None
+    return world.stored, world
+
+
+def _advance(world: SimulatedWorld, table: Table) -> None:
+    def switch_ordered() -> bool:
+        # It comes as soon as it is waited for, unless the candidate has to die first.
+        world.ordered = world.scenario.fault != "candidate dies while it waits"
+        return world.ordered
+
+    performer = Performer(
+        site=SITE,
+        release=Release(2, "shop", {"services": {"app": {}}}, {}),
+        engine=world,
+        proxy=world,
+        clock=world,
+        orders=Orders(lambda: world.cancelled, switch_ordered, lambda: False),
+        say=lambda text: None,
+    )
+
+    def perform(deployment: Deployment, step: Step) -> Event:
+        # As the runner does: a step that can't be carried out now is repeated, for a bounded time here.
+        for _ in range(5):
+            try:
+                return performer(deployment, step)
+            except (EngineError, ProxyError):
+                world.sleep(1.0)
+        raise Stuck
+
+    def settle(deployment: Deployment, event: Event) -> Deployment:
+        cancel = world.cancelled and deployment.phase in CANCELLABLE
+        world.stored = decide(deployment, event, cancel_requested=world.cancelled, table=table)
+        world.visited.add(world.stored.phase)
+        if cancel and world.stored.phase not in (Phase.ABORTING, Phase.REVERTING):
+            raise Violation("a cancel does not lead back")
+        world._call()  # a crash right after the write
+        return world.stored
+
+    assert world.stored is not None
+    try:
+        advance(world.stored, perform=perform, settle=settle)
+    except Stuck:
+        return
+
+
+class Stuck(Exception):
+    """Nginx can't be asked at all: the step stays in progress, nothing else happens."""
+
+
+def check_end(world: SimulatedWorld) -> None:
+    """What must be true of the world where a deployment has ended."""
+    d = world.stored
+    assert d is not None
+    previous, candidate = d.previous_slot, d.slot
+    if d.phase is Phase.SUCCEEDED:
+        _require(world.routing == Routing(candidate), "succeeded, but the candidate does not serve")
+        _require(previous is None or world.running[previous] is None, "succeeded, but blue was not stopped")
+        _require(not world.cancelled, "a cancel was acknowledged and ignored")
+        watched = d.kind is Kind.DEPLOY  # a rollback is an emergency: it is not watched, so not undone
+        _require(not watched or world.scenario.fault not in MUST_ABORT, "a broken candidate was kept")
+        _require(previous is None or previous in world.drained, "succeeded without a drain")
+        _require(Phase.KEEPING in world.visited, "succeeded, but blue was not kept warm")
+    elif d.phase is Phase.ABORTED:
+        _require(world.routing == Routing(previous), "aborted, but the previous release does not serve")
+        _require(world.running[candidate] is None, "aborted, but the candidate still runs")
+        _require(previous is None or world.running[previous] == "r1", "aborted, and the previous is gone")
+        _require(world.cancelled or world.scenario.fault in MUST_ABORT, "aborted without a reason")
+        switched = Phase.CUTOVER in world.visited
+        _require(not switched or Phase.REVERTING in world.visited, "aborted without a confirmed way back")
+    elif d.phase is Phase.FAILED:
+        _require(world.scenario.fault in MAY_FAIL, "failed without a reason")
+        _require(previous is None or world.running[previous] == "r1", "failed, and the previous is gone")
+    else:
+        raise Violation(f"stuck in {d.phase}")
+
+
+MUST_ABORT = frozenset(
+    {
+        "start fails",
+        "app exits",
+        "probe answers 500",
+        "candidate dies while it waits",
+        "cutover applied but unconfirmed",
+        "cutover not applied",
+        "candidate dies while observed",
+        "candidate answers 5xx",
+    }
+)
+MAY_FAIL = frozenset({"stop fails", "proxy is dead from the cutover on"})
+
+
+def _require(holds: bool, what: str) -> None:  # noqa: FBT001
+    if not holds:
+        raise Violation(what)

@@ -1,0 +1,33 @@
+"""docs/configuration.md says what `gateway.settings` does."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gateway.settings import parse
+from gateway.settings.docs import render_markdown
+from gateway.settings.table import VARIABLES, Variable
+
+PAGE = Path(__file__).parent.parent / "docs" / "configuration.md"
+
+
+def test_the_committed_page_is_the_generated_one() -> None:
+    """Else run: python -m gateway.settings.docs > docs/configuration.md"""
+    assert PAGE.read_text(encoding="utf-8") == render_markdown()
+
+
+def test_the_page_s_examples_are_accepted() -> None:
+    blocks = re.findall(r"^```\n(.*?)^```", render_markdown(), re.DOTALL | re.MULTILINE)
+    parsed = [parse(dict(line.split("=", 1) for line in block.splitlines())) for block in blocks]
+    assert [[site.name for site in settings.sites] for settings in parsed] == [["site"], ["shop", "my-blog"]]
+
+
+@pytest.mark.parametrize("var", VARIABLES, ids=lambda var: var.name)
+def test_each_variable_has_a_row_an_accepted_example_and_an_accepted_default(var: Variable) -> None:
+    (row,) = [line for line in render_markdown().splitlines() if line.startswith(f"| `GATEWAY_{var.name}` |")]
+    assert len(re.split(r"(?<!\\)\|", row)) == 7
+    assert var.rule.accepts(var.example)
+    assert var.default is None or var.rule.accepts(var.default.replace("<site>", "shop"))

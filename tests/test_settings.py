@@ -1,0 +1,192 @@
+"""What the gateway accepts from GATEWAY_* variables, and how it refuses the rest."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway.core.model import ProbePolicy, Site
+from gateway.errors import SettingsInvalid
+from gateway.settings import Settings, parse
+from gateway.settings.table import VARIABLES, Scope
+
+ONE = {"GATEWAY_DOMAIN": "shop.example.com", "GATEWAY_UPSTREAM": "app:8000"}
+TWO = {
+    "GATEWAY_SITES": "shop,my-blog",
+    "GATEWAY_SHOP_DOMAIN": "shop.example.com",
+    "GATEWAY_SHOP_UPSTREAM": "app:8000",
+    "GATEWAY_MY_BLOG_DOMAIN": "blog.example.com",
+    "GATEWAY_MY_BLOG_UPSTREAM": "web:3000",
+}
+PER_SITE = [var.name for var in VARIABLES if var.scope is not Scope.GATEWAY]
+INJECTION = "a.test; location /pwn { alias /etc/; } set $x 1"
+
+
+def problems(env: dict[str, str]) -> tuple[str, ...]:
+    with pytest.raises(SettingsInvalid) as refused:
+        parse(env)
+    return refused.value.problems
+
+
+def only_problem(env: dict[str, str]) -> str:
+    (problem,) = problems(env)
+    return problem
+
+
+def test_two_variables_make_a_site_with_the_model_s_defaults() -> None:
+    site = Site("site", ("shop.example.com",), "app", 8000, "/stacks/stack.yaml")
+    assert parse(ONE) == Settings(sites=(site,))
+    assert parse(ONE) == Settings((site,), http_port=80, network=None, state_dir="/var/lib/gateway")
+
+
+def test_every_variable_reaches_its_field() -> None:
+    env = {
+        "GATEWAY_SITE": "my-shop",
+        "GATEWAY_DOMAIN": "Shop.example.com, *.XN--mnchen-3ya.de,localhost",
+        "GATEWAY_UPSTREAM": "my_app.v2:65535",
+        "GATEWAY_HTTP_PORT": "8080",
+        "GATEWAY_NETWORK": "edge_1",
+        "GATEWAY_STATE_DIR": "/srv/gateway",
+        "GATEWAY_STACK_FILE": "/srv/stacks/a@b+c.yaml",
+        "GATEWAY_PROBE_PATH": "/up/%20?full=1&x=(a)",
+        "GATEWAY_PROBE_STATUS": "204",
+        "GATEWAY_PROBE_BODY": '{"état": "ok"; $}',
+        "GATEWAY_PROBE_INTERVAL_S": "0.5",
+        "GATEWAY_PROBE_TIMEOUT_S": "3",
+        "GATEWAY_PROBE_SUCCESSES": "4",
+        "GATEWAY_START_DEADLINE_S": "90",
+        "GATEWAY_OBSERVE_S": "0",
+        "GATEWAY_MAX_5XX_SHARE": "1",
+        "GATEWAY_DRAIN_TIMEOUT_S": "86400",
+        "GATEWAY_KEEP_S": "0",
+    }
+    assert env.keys() == {f"GATEWAY_{var.name}" for var in VARIABLES if var.name != "SITES"}
+    site = Site(
+        name="my-shop",
+        domains=("shop.example.com", "*.xn--mnchen-3ya.de", "localhost"),
+        service="my_app.v2",
+        port=65535,
+        stack_file="/srv/stacks/a@b+c.yaml",
+        probe=ProbePolicy("/up/%20?full=1&x=(a)", 204, 204, '{"état": "ok"; $}', 0.5, 3.0, 4, 90.0),
+        observe_s=0.0,
+        max_5xx_share=1.0,
+        drain_timeout_s=86400.0,
+        keep_s=0.0,
+    )
+    assert parse(env) == Settings((site,), 8080, "edge_1", "/srv/gateway")
+
+
+def test_several_sites_keep_their_order_and_get_their_own_stack_file() -> None:
+    found = [(s.name, s.domains, s.service, s.port, s.stack_file) for s in parse(TWO).sites]
+    assert found == [
+        ("shop", ("shop.example.com",), "app", 8000, "/stacks/shop.yaml"),
+        ("my-blog", ("blog.example.com",), "web", 3000, "/stacks/my-blog.yaml"),
+    ]
+
+
+def test_an_unprefixed_value_is_the_default_of_all_sites() -> None:
+    env = TWO | {"GATEWAY_KEEP_S": "60", "GATEWAY_MY_BLOG_KEEP_S": "5", "GATEWAY_SHOP_KEEP_S": ""}
+    assert [site.keep_s for site in parse(env).sites] == [60.0, 5.0]
+
+
+@pytest.mark.parametrize("name", ["DOMAIN", "UPSTREAM", "STACK_FILE", "SITE"])
+def test_what_belongs_to_one_site_is_refused_unprefixed_beside_several_sites(name: str) -> None:
+    value = {"DOMAIN": "x.test", "UPSTREAM": "app:1", "STACK_FILE": "/a.yaml", "SITE": "shop"}[name]
+    problem = only_problem(TWO | {f"GATEWAY_{name}": value})
+    assert problem.startswith(f"GATEWAY_{name}={value!r} must be unset when GATEWAY_SITES is set")
+    assert parse(TWO | {f"GATEWAY_{name}": ""}) == parse(TWO)
+
+
+def test_no_site_says_which_two_variables_to_set() -> None:
+    expected = (
+        "no site is set: set GATEWAY_DOMAIN=shop.example.com and GATEWAY_UPSTREAM=app:8000 "
+        "(or GATEWAY_SITES for several sites)"
+    )
+    assert only_problem({}) == only_problem({"GATEWAY_DOMAIN": "", "GATEWAY_SITES": ""}) == expected
+
+
+@pytest.mark.parametrize("name", ["DOMAIN", "UPSTREAM"])
+def test_a_missing_or_empty_required_variable_is_named_with_its_rule(name: str) -> None:
+    missing = TWO.copy()
+    del missing[f"GATEWAY_SHOP_{name}"]
+    expected = f"GATEWAY_SHOP_{name} is not set, but GATEWAY_SITES names shop: must be "
+    assert only_problem(missing).startswith(expected)
+    assert only_problem(ONE | {f"GATEWAY_{name}": ""}).startswith(f"GATEWAY_{name} is empty: must be ")
+
+
+def test_an_empty_optional_variable_counts_as_unset() -> None:
+    """Compose's ${X:-} sets it so."""
+    empty = {f"GATEWAY_{var.name}": "" for var in VARIABLES if not var.required}
+    assert parse(ONE | empty) == parse(ONE)
+
+
+def test_variables_of_others_are_not_looked_at() -> None:
+    assert parse(ONE | {"PATH": "/bin", "gateway_domain": "x", "XGATEWAY_A": ";"}) == parse(ONE)
+
+
+def test_all_problems_come_at_once_each_on_one_line() -> None:
+    env = TWO | {
+        "GATEWAY_SHOP_DOMAIN": INJECTION,
+        "GATEWAY_MY_BLOG_UPSTREAM": "",
+        "GATEWAY_HTTP_PORT": "0",
+        "GATEWAY_KEEP_S": "1\n2",
+        "GATEWAY_NEW\nLINE": "a\u2028b",
+    }
+    found = problems(env)
+    assert len(found) == 5
+    assert all(len(problem.splitlines()) == 1 for problem in found)
+    assert "GATEWAY_KEEP_S='1\\n2' must be a number of seconds from 0 to 604800" in found
+
+
+def test_a_long_value_is_shortened_to_80_characters() -> None:
+    problem = only_problem(ONE | {"GATEWAY_HTTP_PORT": "9" * 500})
+    assert problem == f"GATEWAY_HTTP_PORT='{'9' * 76}... must be a port from 1 to 65535"
+
+
+@pytest.mark.parametrize(
+    ("unknown", "nearest"),
+    [
+        ("GATEWAY_DRAIN_TIMEOUT", "GATEWAY_DRAIN_TIMEOUT_S"),
+        ("GATEWAY_MY_BLOG_DOMAINS", "GATEWAY_MY_BLOG_DOMAIN"),
+        ("GATEWAY_SHOPS_PROBE_PATH", "GATEWAY_SHOP_PROBE_PATH (or is its site missing in GATEWAY_SITES?)"),
+        ("GATEWAY_SHOP_HTTP_PORT", "GATEWAY_HTTP_PORT"),
+    ],
+)
+def test_an_unknown_variable_is_refused_with_the_nearest_known_name(unknown: str, nearest: str) -> None:
+    for value in ("1", ""):
+        expected = f"{unknown}={value!r} is not a known variable; the nearest is {nearest}"
+        assert only_problem(TWO | {unknown: value}) == expected
+
+
+def test_two_sites_may_not_share_a_domain_whatever_its_case() -> None:
+    problem = only_problem(TWO | {"GATEWAY_MY_BLOG_DOMAIN": "b.test,SHOP.example.com"})
+    assert problem == (
+        "GATEWAY_MY_BLOG_DOMAIN='shop.example.com' must be in one site only, and GATEWAY_SHOP_DOMAIN has it"
+    )
+
+
+def test_every_full_name_has_one_reading_whatever_the_sites_are_called() -> None:
+    """GATEWAY_A_B_C would be ambiguous (site a or a-b) only if the names B_C and C both existed."""
+    for tail in PER_SITE:
+        assert [var.name for var in VARIABLES if var.name.endswith(f"_{tail}")] == []
+
+
+def test_a_site_s_name_may_begin_with_another_s() -> None:
+    env = {
+        "GATEWAY_SITES": "shop,shop-probe",
+        "GATEWAY_SHOP_DOMAIN": "a.test",
+        "GATEWAY_SHOP_UPSTREAM": "a:1",
+        "GATEWAY_SHOP_PROBE_DOMAIN": "b.test",
+        "GATEWAY_SHOP_PROBE_UPSTREAM": "b:2",
+        "GATEWAY_SHOP_PROBE_PATH": "/shop",
+        "GATEWAY_SHOP_PROBE_PROBE_PATH": "/probe",
+    }
+    assert [site.probe.path for site in parse(env).sites] == ["/shop", "/probe"]
+
+
+def test_a_refused_site_list_does_not_make_its_sites_variables_unknown() -> None:
+    found = problems(TWO | {"GATEWAY_SITES": "shop,My-Blog", "GATEWAY_SHOP_KEEP_S": "x", "GATEWAY_NOPE": "1"})
+    assert [problem.split("=")[0] for problem in found] == [
+        "GATEWAY_SHOP_KEEP_S",
+        "GATEWAY_SITES",
+        "GATEWAY_NOPE",
+    ]

@@ -1,0 +1,105 @@
+"""Every fault x crash point x cancel: the deployment ends, and it ends right."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import product
+from types import MappingProxyType
+
+import pytest
+
+from gateway.core.events import Event
+from gateway.core.model import Kind, Phase
+from gateway.core.transitions import TABLE, IllegalTransition, Table
+from tests.simulation import FAULTS, Crash, Scenario, Violation, run
+
+
+def undisturbed() -> list[Scenario]:
+    return [
+        Scenario(fault=fault, first=first, staged=staged)
+        for fault, first, staged in product(FAULTS, (False, True), (False, True))
+        if staged or fault != "candidate dies while it waits"
+    ]
+
+
+def disturbed(scenario: Scenario, *, stride: int = 1) -> list[Scenario]:
+    """The scenario, killed at each of its calls (before and after the effect), and cancelled at each."""
+    _, world = run(scenario)
+    calls = range(1, world.calls + 1, stride)
+    killed = [
+        replace(scenario, crash_at=n, crash_after_effect=after) for n in calls for after in (False, True)
+    ]
+    return killed + [replace(scenario, cancel_at=n) for n in calls]
+
+
+@pytest.mark.parametrize("scenario", undisturbed(), ids=str)
+def test_a_deployment_ends_right_wherever_it_is_killed_or_cancelled(scenario: Scenario) -> None:
+    for variant in disturbed(scenario):
+        run(variant)
+
+
+@pytest.mark.parametrize("fault", [f for f in FAULTS if f != "candidate dies while it waits"])
+def test_a_cancel_and_a_kill_together_end_right(fault: str) -> None:
+    _, world = run(Scenario(fault=fault))
+    for cancel_at, crash_at in product(range(1, world.calls, 3), range(1, world.calls, 3)):
+        run(Scenario(fault=fault, cancel_at=cancel_at, crash_at=crash_at))
+
+
+def test_without_faults_the_candidate_is_live_and_the_previous_is_stopped() -> None:
+    deployment, world = run(Scenario())
+    assert deployment.phase is Phase.SUCCEEDED
+    assert world.running == {"blue": None, "green": "r2"}
+
+
+def test_a_rollback_is_not_rolled_back_by_what_it_finds() -> None:
+    deployment, _ = run(Scenario(fault="candidate answers 5xx", kind=Kind.ROLLBACK))
+    assert deployment.phase is Phase.SUCCEEDED
+
+
+# Wrong rows that change nothing for anyone: before a cutover, reverting publishes what is served
+# already and unwinding drains a slot that never had a request; both lead on to ABORTING.
+HARMLESS = {
+    (Phase.STARTING, "StackFailed", Phase.REVERTING),
+    (Phase.STARTING, "StackFailed", Phase.UNWINDING),
+    (Phase.STARTING, "CancelRequested", Phase.REVERTING),
+    (Phase.PROBING, "ProbesFailed", Phase.REVERTING),
+    (Phase.PROBING, "ProbesFailed", Phase.UNWINDING),
+    (Phase.PROBING, "CancelRequested", Phase.REVERTING),
+    (Phase.READY, "CandidateLost", Phase.REVERTING),
+    (Phase.READY, "CandidateLost", Phase.UNWINDING),
+    (Phase.READY, "CancelRequested", Phase.REVERTING),
+}
+
+
+def mutants() -> list[tuple[Phase, type[Event], Phase]]:
+    return [
+        (phase, event, wrong)
+        for phase, row in TABLE.items()
+        for event, right in row.items()
+        for wrong in Phase
+        if wrong is not right
+    ]
+
+
+def test_every_wrong_row_of_the_table_breaks_an_invariant() -> None:
+    variants = [v for s in undisturbed() for v in [s, *disturbed(s, stride=4)]]
+    survivors = {
+        (phase, event.__name__, wrong)
+        for phase, event, wrong in mutants()
+        if not any(breaks(v, mutate(phase, event, wrong)) for v in variants)
+    }
+    assert survivors == HARMLESS
+
+
+def mutate(phase: Phase, event: type[Event], wrong: Phase) -> Table:
+    rows = {p: dict(row) for p, row in TABLE.items()}
+    rows[phase][event] = wrong
+    return MappingProxyType(rows)
+
+
+def breaks(scenario: Scenario, table: Table) -> bool:
+    try:
+        run(scenario, table=table)
+    except (Violation, IllegalTransition, Crash, RecursionError):
+        return True
+    return False
