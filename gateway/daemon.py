@@ -11,8 +11,8 @@ from pathlib import Path
 import uvicorn
 
 from gateway.api import create_app
-from gateway.dial import SOCKET
 from gateway.errors import GatewayError
+from gateway.paths import CONTROLLER_SOCKET as SOCKET
 from gateway.settings import parse
 from gateway.wiring import build
 

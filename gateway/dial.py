@@ -10,7 +10,7 @@ import socket
 import sys
 import threading
 
-SOCKET = "/run/gateway/controller.sock"
+from gateway.paths import CONTROLLER_SOCKET as SOCKET
 
 
 def main() -> None:

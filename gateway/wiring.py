@@ -8,15 +8,14 @@ from pathlib import Path
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
 from gateway.adapters.journal import SqliteJournal
-from gateway.adapters.nginx import NginxProxy
+from gateway.adapters.nginx import NginxProxy, ObservedAnswers
 from gateway.adapters.routing import RoutingFiles
 from gateway.controller import Controller
+from gateway.paths import ROUTING_DIR
 from gateway.runner import Runner
 from gateway.settings import Settings
 from gateway.views import Views
 from gateway.world import World
-
-ROUTING_DIR = "/dev/shm/gateway/routing"  # always a tmpfs in a Docker container
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ def build(settings: Settings) -> Gateway:
     sites = {site.name: site for site in settings.sites}
     world = World(
         engine=ComposeEngine(settings.network),
-        proxy=NginxProxy(RoutingFiles(ROUTING_DIR, settings.state_dir)),
+        proxy=NginxProxy(RoutingFiles(ROUTING_DIR, settings.state_dir), ObservedAnswers()),
         journal=SqliteJournal(Path(settings.state_dir) / "journal.sqlite3", clock),
         clock=clock,
     )

@@ -204,7 +204,7 @@ def run_compose(
         raise EngineError(f"`docker compose` did not end within {timeout_s:g} s") from error
     if done.returncode != 0:
         lines = [line.strip() for line in re.split(r"[\r\n]+", done.stderr) if line.strip()]
-        said = "; ".join(lines[-3:]) or f"exit code {done.returncode}"
+        said = lines[-1].removeprefix("Error response from daemon: ") if lines else str(done.returncode)
         if "Cannot connect to the Docker daemon" in said:
             raise EngineUnreachable(f"the Docker Engine can't be reached: {said}")
         raise EngineError(said)

@@ -9,11 +9,11 @@ import subprocess
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from gateway.dial import SOCKET
 from gateway.errors import ControllerUnreachable, UsageError
+from gateway.paths import CONTROLLER_SOCKET as SOCKET
 
 LABEL = "gateway.role=controller"
 DIAL = ("/opt/gateway/bin/python", "-m", "gateway.dial")
@@ -97,4 +97,6 @@ def _pump_out(peer: socket.socket, dial: subprocess.Popen[bytes]) -> None:
         pass
     finally:
         dial.wait()
+        with suppress(OSError):  # a close alone would wait for the thread that still reads
+            peer.shutdown(socket.SHUT_RDWR)
         peer.close()

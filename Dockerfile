@@ -1,0 +1,35 @@
+ARG BASE_IMAGE=nginx:1.30
+FROM ${BASE_IMAGE}
+
+# 1.27.3 brought `resolve` without Plus, 1.27.4 keepalive_min_timeout; 1.30 is the oldest that is still mended.
+RUN version=$(nginx -v 2>&1 | sed 's,.*/\([0-9.]*\).*,\1,'); \
+    if [ "$(printf '%s\n' 1.30 "$version" | sort -V | head -n 1)" != 1.30 ]; then \
+        echo "gateway: BASE_IMAGE has nginx $version; it needs nginx 1.30 or newer" >&2; exit 1; \
+    fi
+
+RUN apt-get update \
+    && apt-get install -y --no-install-recommends python3 python3-venv docker-cli docker-compose \
+    && rm -rf /var/lib/apt/lists/* /etc/nginx/conf.d/default.conf \
+    # nginx looks an empty slot's name up every second and says so in the main log each time;
+    # what concerns requests is logged by our servers (templates/gateway.conf.j2).
+    && sed -i 's,^error_log .*,error_log /var/log/nginx/error.log crit;,' /etc/nginx/nginx.conf \
+    && python3 -m venv /opt/gateway
+
+# The dependencies first: a change of the code then rebuilds in seconds.
+COPY pyproject.toml /src/
+RUN /opt/gateway/bin/python -c "import tomllib; print('\n'.join(tomllib.load(open('/src/pyproject.toml', 'rb'))['project']['dependencies']))" > /src/requirements.txt \
+    && /opt/gateway/bin/pip install --no-cache-dir -q -r /src/requirements.txt hatchling
+COPY README.md LICENSE /src/
+COPY templates /src/templates
+COPY gateway /src/gateway
+RUN /opt/gateway/bin/pip install --no-cache-dir -q --no-deps --no-build-isolation /src \
+    && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib \
+    && ln -s /opt/gateway/bin/gateway /usr/local/bin/gateway \
+    && mkdir -p /stacks \
+    && rm -rf /src
+COPY entrypoint/ /docker-entrypoint.d/
+
+LABEL gateway.role=controller
+VOLUME /var/lib/gateway
+EXPOSE 80
+HEALTHCHECK --interval=5s --timeout=10s --retries=3 CMD ["/opt/gateway/bin/python", "-m", "gateway.agent.healthcheck"]

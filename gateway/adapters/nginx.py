@@ -1,0 +1,127 @@
+"""Proxy on the nginx beside us: orders through files, answers through its unix socket."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from pathlib import Path
+
+import httpx
+
+from gateway.adapters.routing import RoutingFiles, routing_from_flag
+from gateway.core.model import ProbeResult, Routing, Sample, Site, Slot
+from gateway.errors import Failed, ProxyError
+from gateway.paths import NGINX_SOCKET, OBSERVE_SOCKET
+
+ASK_TIMEOUT_S = 2.0
+BODY_SHOWN = 300  # characters
+
+
+class ObservedAnswers:
+    """Counts the answers that nginx logs while a slot is observed: one datagram each."""
+
+    def __init__(self, path: str = OBSERVE_SOCKET) -> None:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        Path(path).unlink(missing_ok=True)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
+        self._socket.bind(path)
+        os.chmod(path, 0o666)  # nginx's workers write to it  # noqa: PTH101
+        self._counts: dict[str, tuple[int, int]] = {}
+        self._lock = threading.Lock()
+        threading.Thread(target=self._receive, name="observed", daemon=True).start()
+
+    def _receive(self) -> None:
+        while True:
+            # "<190>Nov 24 13:00:00 nginx: shop_green 200"
+            words = self._socket.recv(1024).decode(errors="replace").split()
+            if len(words) < 2 or not words[-1].isdigit():
+                continue
+            with self._lock:
+                requests, errors = self._counts.get(words[-2], (0, 0))
+                self._counts[words[-2]] = (requests + 1, errors + (int(words[-1]) >= 500))
+
+    def reset(self, key: str) -> None:
+        with self._lock:
+            self._counts.pop(key, None)
+
+    def sample(self, key: str) -> Sample:
+        with self._lock:
+            return Sample(*self._counts.get(key, (0, 0)))
+
+
+class NginxProxy:
+    """Implements ports.Proxy. Thread-safe."""
+
+    def __init__(
+        self, files: RoutingFiles, observed: ObservedAnswers, *, nginx_socket: str = NGINX_SOCKET
+    ) -> None:
+        self._files, self._observed = files, observed
+        self._http = httpx.Client(transport=httpx.HTTPTransport(uds=nginx_socket), timeout=ASK_TIMEOUT_S)
+
+    def publish(self, site: Site, routing: Routing) -> None:
+        if routing.observed and routing.slot:
+            self._observed.reset(_key(site, routing.slot))
+        try:
+            self._files.publish(site.name, routing)
+        except OSError as error:
+            raise ProxyError(f"the routing of {site.name} can't be written: {error}") from error
+
+    def serving(self, site: Site) -> Routing:
+        answer = self._ask(f"/serving/{site.name}")
+        if answer.status_code != 200:
+            raise ProxyError(f"nginx does not know {site.name} (status {answer.status_code})")
+        try:
+            return routing_from_flag(answer.text.strip())
+        except Failed as error:
+            raise ProxyError(str(error)) from error
+
+    def is_idle(self, site: Site, slot: Slot) -> bool:
+        return self._ask(f"/idle/{_key(site, slot)}").status_code == 200
+
+    def sample(self, site: Site, slot: Slot) -> Sample:
+        return self._observed.sample(_key(site, slot))
+
+    def probe(self, site: Site, slot: Slot) -> ProbeResult:
+        policy = site.probe
+        try:
+            status, body = self._get(f"http://{site.name}-{slot}.probe{policy.path}", policy.timeout_s)
+        except httpx.TimeoutException:
+            return _failed(f"no answer to {policy.path} within {policy.timeout_s:g} s")
+        except httpx.HTTPError as error:
+            return _failed(f"no answer to {policy.path}: {error}")
+        in_range = policy.status_min <= status <= policy.status_max
+        detail = f"{policy.path} answered {status}"
+        if not in_range:
+            detail += f", wanted {policy.status_min}-{policy.status_max}"
+        ok = in_range and (policy.body is None or policy.body in body)
+        if in_range and not ok:
+            detail += f" without {policy.body!r} in its body"
+        return ProbeResult(ok=ok, status=status, body=body[:BODY_SHOWN], detail=detail)
+
+    def _get(self, url: str, timeout_s: float) -> tuple[int, str]:
+        """Status and the first 64 KiB of the body."""
+        headers = {"User-Agent": "gateway-probe", "Connection": "close"}
+        with self._http.stream("GET", url, headers=headers, timeout=timeout_s) as answer:
+            body = ""
+            for chunk in answer.iter_text(4096):
+                body += chunk
+                if len(body) > 65536:
+                    break
+            return answer.status_code, body
+
+    def _ask(self, path: str) -> httpx.Response:
+        try:
+            return self._http.get(f"http://gateway{path}")
+        except httpx.HTTPError as error:
+            raise ProxyError(f"nginx does not answer on its internal socket: {error}") from error
+
+
+def _key(site: Site, slot: Slot) -> str:
+    """The slot's name in nginx's configuration."""
+    return f"{site.name}_{slot}"
+
+
+def _failed(detail: str) -> ProbeResult:
+    return ProbeResult(ok=False, status=None, body="", detail=detail)

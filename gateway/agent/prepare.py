@@ -1,0 +1,47 @@
+"""Before nginx starts: settings -> configuration -> `nginx -t`, and the last routing published."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from gateway.adapters.render import render
+from gateway.adapters.routing import RoutingFiles
+from gateway.errors import Failed, GatewayError
+from gateway.paths import NGINX_CONF, ROUTING_DIR, RUN_DIR
+from gateway.settings import Settings, parse
+
+
+def main() -> None:
+    """Exit code 2 with every problem on stderr when the configuration is wrong."""
+    try:
+        prepare(parse(os.environ))
+    except GatewayError as error:
+        for line in str(error).splitlines():
+            print(f"gateway: {line}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+def prepare(settings: Settings) -> None:
+    """Everything that nginx needs at its first connection. Raises Failed."""
+    Path(RUN_DIR).mkdir(parents=True, exist_ok=True)
+    # nginx does not start over a socket that a killed predecessor left.
+    Path(RUN_DIR, "nginx.sock").unlink(missing_ok=True)
+    RoutingFiles(ROUTING_DIR, settings.state_dir).restore(settings.sites)
+    generation = hashlib.sha256(repr(settings).encode()).hexdigest()[:12]
+    text = render(settings.sites, generation=generation, http_port=settings.http_port)
+    new = Path(f"{NGINX_CONF}.new")
+    new.write_text(text)
+    new.replace(NGINX_CONF)
+    done = subprocess.run(["nginx", "-t", "-q"], capture_output=True, text=True, timeout=60)
+    if done.returncode != 0:
+        raise Failed(f"nginx refuses the configuration: {done.stderr.strip()}")
+    # `nginx -t` opens the sockets to test them and leaves the file behind.
+    Path(RUN_DIR, "nginx.sock").unlink(missing_ok=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,8 @@
+"""Where things lie inside the container."""
+
+RUN_DIR = "/run/gateway"
+ROUTING_DIR = "/dev/shm/gateway/routing"  # always a tmpfs in a Docker container
+CONTROLLER_SOCKET = f"{RUN_DIR}/controller.sock"
+NGINX_SOCKET = f"{RUN_DIR}/nginx.sock"
+OBSERVE_SOCKET = f"{RUN_DIR}/observe.sock"
+NGINX_CONF = "/etc/nginx/conf.d/gateway.conf"
