@@ -6,3 +6,4 @@ CONTROLLER_SOCKET = f"{RUN_DIR}/controller.sock"
 NGINX_SOCKET = f"{RUN_DIR}/nginx.sock"
 OBSERVE_SOCKET = f"{RUN_DIR}/observe.sock"
 NGINX_CONF = "/etc/nginx/conf.d/gateway.conf"
+NGINX_MAIN_CONF = "/etc/nginx/gateway-main.d/gateway.conf"  # outside http{}; the Dockerfile includes it

@@ -6,6 +6,7 @@ import getpass
 import json
 import socket
 import time
+from collections.abc import Collection
 from typing import Any
 
 import click
@@ -14,7 +15,9 @@ from gateway import errors
 from gateway.cli.client import Client
 
 # From here on the order is carried out; what follows (keeping, retiring) needs no one to wait.
-DONE = ("keeping", "retiring", "succeeded", "aborted", "failed")
+ENDS = ("succeeded", "aborted", "failed")
+DONE = ("keeping", "retiring", *ENDS)
+WAY_BACK = ("reverting", "unwinding", "aborting", *ENDS)
 WORDS = {
     "starting": "starting the new release",
     "probing": "probing it through nginx",
@@ -57,14 +60,25 @@ def follow(client: Client, deployment: dict[str, Any], *, as_json: bool, timeout
 
 
 def _print_steps(
-    client: Client, number: int, began: float, *, as_json: bool, timeout_s: float | None, until: Any = DONE
+    client: Client,
+    number: int,
+    began: float,
+    *,
+    as_json: bool,
+    timeout_s: float | None,
+    until: Collection[str] = DONE,
+    only: Collection[str] = tuple(WORDS),
 ) -> None:
+    said = ""  # a reason is told once, by the step at which it came up
     for line in client.follow(number):
         if timeout_s is not None and time.monotonic() - began > timeout_s:
             raise TimeoutError
-        if "step" not in line:
+        if line.get("step") not in only:
             continue
-        _print(line, time.monotonic() - began, as_json=as_json)
+        reason = line.get("reason", "")
+        shown = line if as_json or reason != said else {**line, "reason": ""}
+        said = reason or said
+        _print(shown, time.monotonic() - began, as_json=as_json)
         if line["step"] in until and "waiting" not in line:
             return
 
@@ -72,8 +86,7 @@ def _print_steps(
 def follow_undo(client: Client, deployment: dict[str, Any], *, as_json: bool) -> None:
     """Follow a deployment that is on its way back until it is undone. Raises Failed."""
     number = int(deployment["deployment"][1:])
-    ends = ("succeeded", "aborted", "failed")
-    _print_steps(client, number, time.monotonic(), as_json=as_json, timeout_s=None, until=ends)
+    _print_steps(client, number, time.monotonic(), as_json=as_json, timeout_s=None, until=ENDS, only=WAY_BACK)
     _finish(client, number, as_json=as_json, expected="aborted")
     if not as_json:
         click.echo(f"{deployment['site']}: {deployment['previous'] or 'the maintenance page'} answers again")
@@ -86,10 +99,8 @@ def _undo(client: Client, deployment: dict[str, Any], began: float, *, as_json: 
     except (errors.Busy, errors.UsageError) as late:
         click.echo(f"gateway: {late}", err=True)
         return
-    ends = ("succeeded", "aborted", "failed")
-    _print_steps(
-        client, int(deployment["deployment"][1:]), began, as_json=as_json, timeout_s=None, until=ends
-    )
+    number = int(deployment["deployment"][1:])
+    _print_steps(client, number, began, as_json=as_json, timeout_s=None, until=ENDS, only=WAY_BACK)
 
 
 def _print(line: dict[str, Any], elapsed_s: float, *, as_json: bool) -> None:
