@@ -164,16 +164,21 @@ def test_a_staged_release_gets_no_traffic_until_it_is_switched_to(gateway: Gatew
     assert gateway.release() == "2"
 
 
+KILL_THE_DAEMON = """
+import glob, os
+for path in glob.glob("/proc/[0-9]*/cmdline"):
+    if open(path, "rb").read().split(b"\\0")[1:3] == [b"-m", b"gateway.daemon"]:
+        os.kill(int(path.split("/")[2]), 9)
+"""
+
+
 def test_a_killed_daemon_is_restarted_and_finishes_what_it_began(start_gateway: Start) -> None:
     gateway = start_gateway(GATEWAY_OBSERVE_S="3")
     gateway.deploy(1)
     with Load(gateway.port) as load:
         gateway.deploy(2, "--detach")
         wait_for(lambda: gateway.phase() == "observing", "it is observed")
-        kill = "import os,glob\nfor p in glob.glob('/proc/[0-9]*/cmdline'):\n" + (
-            "  b = open(p, 'rb').read()\n  if b'gateway.daemon' in b: os.kill(int(p.split('/')[2]), 9)\n"
-        )
-        docker("exec", gateway.container, "/opt/gateway/bin/python", "-c", kill)
+        docker("exec", gateway.container, "/opt/gateway/bin/python", "-c", KILL_THE_DAEMON)
         wait_for(lambda: gateway.cli("status").code == 0 and gateway.phase() == "keeping", "it is finished")
     assert load.lost() == []
     assert gateway.release() == "2"

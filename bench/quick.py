@@ -1,0 +1,223 @@
+"""The gateway in steady state against static nginx of the same image, and the time a switch takes.
+
+Both proxy to the same nginx that answers 200 from memory, with the same headers and kept-alive
+connections, in turn (ABAB...), so that a noisy machine disturbs both alike.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.analysis import percentile
+from bench.lab import SITE, Broken, Lab, finish, run, say, undisturbed
+
+ROUNDS = 5
+ROUND_S = 3
+CONNECTIONS = 32
+SWITCHES = 200
+PLAIN = "gateway-bench-plain"
+PYTHON = "/opt/gateway/bin/python"
+SCRATCH = "/dev/shm/gateway-bench"
+DISK_SCRATCH = "/var/lib/gateway/bench"
+
+STACK = """\
+services:
+  app:
+    image: nginx:1.30
+    entrypoint: ["sh", "-c"]
+    command:
+      - |
+        cat >/tmp/upstream.conf <<'END'
+        worker_processes 1;
+        error_log /dev/stderr warn;
+        events { worker_connections 1024; }
+        http {
+            access_log off;
+            keepalive_requests 100000000;
+            server { listen 8000; location / { default_type text/plain; return 200 "ok\\n"; } }
+        }
+        END
+        exec nginx -c /tmp/upstream.conf -g 'daemon off;'
+"""
+
+# What nginx needs to do the same for one site without us. WORKERS, SLOT, LOG, MAPS and HEADERS are
+# taken from the gateway's own configuration.
+STATIC = """\
+worker_processes WORKERS;
+error_log /dev/stderr warn;
+events { worker_connections 1024; }
+http {
+    LOG
+    access_log /dev/stdout gateway_json;
+    MAPS
+    upstream app { zone app 64k; server SLOT:8000; keepalive 64; }
+    server {
+        listen 80;
+        server_name demo.test;
+        location / {
+            proxy_http_version 1.1;
+            HEADERS
+            proxy_pass http://app;
+        }
+    }
+}
+"""
+
+# Both times are of whole calls. On tmpfs alone, syncing to the disk costs nothing: what is left is
+# the switch. With its state on the disk it survives a power cut.
+PUBLISH = f"""
+import json, time
+from gateway.adapters.routing import RoutingFiles
+from gateway.core.model import Routing, Slot
+def took_ms(state_dir):
+    files, took = RoutingFiles(routing_dir="{SCRATCH}/routing", state_dir=state_dir), []
+    for i in range({SWITCHES}):
+        began = time.perf_counter()
+        files.publish("bench", Routing(slot=Slot.GREEN if i % 2 else Slot.BLUE))
+        took.append((time.perf_counter() - began) * 1000)
+    return took
+print(json.dumps([took_ms("{SCRATCH}/state"), took_ms("{DISK_SCRATCH}")]))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    requests_per_s: float
+    cpu_us: float  # of all nginx processes, a request
+
+
+class Nginx:
+    """One nginx in its container, measured from inside its network, without docker's port proxy."""
+
+    def __init__(self, container: str) -> None:
+        rows = run("docker", "top", container, "-o", "pid,comm").splitlines()[1:]
+        self._pids = [int(pid) for pid, comm in (row.split(None, 1) for row in rows) if comm == "nginx"]
+        if not self._pids or not Path(f"/proc/{self._pids[0]}/stat").exists():
+            raise Broken(f"no nginx of {container} in this machine's /proc: is the engine on another one?")
+
+    def cpu_s(self) -> float:
+        """User and system time of all of them so far."""
+        ticks = 0
+        for pid in self._pids:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
+    def round(self, seconds: float) -> Round:
+        wrk = (
+            "wrk",
+            "-t1",
+            f"-c{CONNECTIONS}",
+            f"-d{seconds}s",
+            "-H",
+            "Host: demo.test",
+            "http://127.0.0.1/",
+        )
+        before = self.cpu_s()
+        said = run("nsenter", "-t", str(self._pids[0]), "-n", *wrk)
+        cpu_s = self.cpu_s() - before
+        total = re.search(r"(\d+) requests in ([\d.]+)(m?s)", said)
+        if not total or "Non-2xx" in said or "Socket errors" in said:
+            raise Broken(f"wrk: {said}")
+        took_s = float(total[2]) / (1000 if total[3] == "ms" else 1)
+        return Round(int(total[1]) / took_s, cpu_s / int(total[1]) * 1e6)
+
+
+def static_config(rendered: str, slot: str) -> str:
+    """STATIC with what the gateway's configuration (`nginx -T`) does for the request itself."""
+    workers = re.search(r"^\s*worker_processes\s+(\w+);", rendered, re.M)
+    log = re.search(r"log_format gateway_json[^;]*;", rendered)
+    # Several locations set them: the first is the site's.
+    headers: dict[str, str] = {}
+    for name, value in re.findall(r"^\s*proxy_set_header\s+(\S+)\s+([^;]*);", rendered, re.M):
+        headers.setdefault(name, value)
+    if not (workers and log and headers):
+        raise Broken(f"the gateway's configuration is not as this bench knows it:\n{rendered[:2000]}")
+    values = {
+        "WORKERS": workers[1],
+        "SLOT": slot,
+        "LOG": log[0].replace("$gateway_slot", "app"),
+        "MAPS": "\n    ".join(re.findall(r"^map [^{]*\{[^}]*\}", rendered, re.M)),
+        "HEADERS": " ".join(f"proxy_set_header {name} {value};" for name, value in headers.items()),
+    }
+    return re.sub("|".join(values), lambda match: values[match[0]], STATIC)
+
+
+def compare(lab: Lab, slot: str) -> tuple[list[Round], list[Round]]:
+    [network] = json.loads(
+        run("docker", "inspect", "-f", "{{json .NetworkSettings.Networks}}", lab.container)
+    )
+    config = static_config(run("docker", "exec", lab.container, "nginx", "-T"), f"{SITE}-{slot}")
+    start = f"cat >/tmp/plain.conf <<'END'\n{config}\nEND\nexec nginx -c /tmp/plain.conf -g 'daemon off;'"
+    run("docker", "run", "-d", "--name", PLAIN, "--network", network, "--entrypoint", "sh",
+        "gateway:local", "-c", start)  # fmt: skip
+    ours, theirs = Nginx(lab.container), Nginx(PLAIN)
+    for nginx in (ours, theirs):
+        nginx.round(1)
+    pairs = []
+    for number in range(1, ROUNDS + 1):
+        pairs.append((ours.round(ROUND_S), theirs.round(ROUND_S)))
+        a, b = pairs[-1]
+        say(
+            f"round {number}: gateway {a.requests_per_s:,.0f} requests/s at {a.cpu_us:.1f} us CPU each,"
+            f" static nginx {b.requests_per_s:,.0f} at {b.cpu_us:.1f}"
+        )
+    return [a for a, _ in pairs], [b for _, b in pairs]
+
+
+def switch_times_ms(lab: Lab) -> tuple[list[float], list[float]]:
+    """In the agent's own code: of the switch alone, and with its state synced to the disk."""
+    try:
+        alone, durable = json.loads(run("docker", "exec", lab.container, PYTHON, "-c", PUBLISH))
+    finally:
+        run("docker", "exec", lab.container, "rm", "-rf", SCRATCH, DISK_SCRATCH, check=False)
+    return alone, durable
+
+
+def measure(lab: Lab) -> tuple[Mapping[str, Any], bool]:
+    outcome = lab.deploy("nginx:1.30")
+    if not outcome.good:
+        raise Broken(f"the upstream did not go live: {outcome.reason or outcome.answer}")
+    ours, theirs = compare(lab, str(outcome.answer["slot"]))
+    took_ms, durable_ms = switch_times_ms(lab)
+    result = {
+        "throughput_ratio": round(
+            median(a.requests_per_s / b.requests_per_s for a, b in zip(ours, theirs, strict=True)), 3
+        ),
+        "cpu_ratio": round(median(a.cpu_us / b.cpu_us for a, b in zip(ours, theirs, strict=True)), 3),
+        "switch_ms_p50": round(percentile(took_ms, 0.5), 3),
+        "switch_ms_p99": round(percentile(took_ms, 0.99), 3),
+        "switch_durable_ms_p50": round(percentile(durable_ms, 0.5), 3),
+        "switch_durable_ms_p99": round(percentile(durable_ms, 0.99), 3),
+        "requests_per_s": round(median(a.requests_per_s for a in ours)),
+        "requests_per_s_static": round(median(b.requests_per_s for b in theirs)),
+    }
+    say(f"{SWITCHES} switches in the agent: half within {result['switch_ms_p50']} ms")
+    return result, True
+
+
+def main() -> tuple[Mapping[str, Any], bool]:
+    argparse.ArgumentParser(prog="scripts/bench --quick", description=__doc__).parse_args()
+    with tempfile.TemporaryDirectory(prefix="gateway-bench-") as stacks:
+        (Path(stacks) / "stack.yaml").write_text(STACK)
+        settings = {"GATEWAY_OBSERVE_S": "0.2", "GATEWAY_KEEP_S": "1"}
+        with Lab("gateway-bench", settings=settings, stacks=Path(stacks)) as lab:
+            run("docker", "rm", "-f", PLAIN, check=False)
+            try:
+                return measure(lab)
+            finally:
+                with undisturbed():
+                    run("docker", "rm", "-fv", PLAIN, check=False)
+
+
+if __name__ == "__main__":
+    finish(main)

@@ -1,0 +1,67 @@
+"""The application behind the gateway in these tests; standard library only.
+
+/slow?ms=N waits, /status?code=N answers so, /headers shows what arrived, /ws is a WebSocket that stays
+open until the client closes it; everything else is answered with the release's name.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qs, urlsplit
+
+RELEASE = os.environ["RELEASE"]
+MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+
+    def do_GET(self) -> None:
+        url = urlsplit(self.path)
+        values = {name: int(value[0]) for name, value in parse_qs(url.query).items()}
+        if url.path == "/ws":
+            self.hold_websocket()
+            return
+        time.sleep(values.get("ms", 0) / 1000)
+        shown = {"release": RELEASE, "peer": self.client_address[1]}
+        if url.path == "/headers":
+            shown["headers"] = {name.lower(): value for name, value in self.headers.items()}
+        body = json.dumps(shown).encode()
+        self.send_response(values.get("code", 200))
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    do_HEAD = do_GET
+
+    def hold_websocket(self) -> None:
+        key = self.headers["Sec-WebSocket-Key"] + MAGIC
+        self.send_response(101)
+        self.send_header("Upgrade", "websocket")
+        self.send_header("Connection", "Upgrade")
+        self.send_header(
+            "Sec-WebSocket-Accept", base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
+        )
+        self.end_headers()
+        while data := self.connection.recv(1024):
+            self.connection.sendall(data)  # an echo of bytes: frames are not what is tested
+        self.close_connection = True
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+class Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 512
+
+
+if __name__ == "__main__":
+    Server(("0.0.0.0", 8000), Handler).serve_forever()

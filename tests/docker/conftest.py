@@ -1,0 +1,165 @@
+"""The built image on a real Docker Engine. Docker missing is a failure, not a skip."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from http.client import HTTPConnection
+from pathlib import Path
+
+import pytest
+
+from gateway.adapters.nginx import NginxProxy, ObservedAnswers
+from gateway.adapters.routing import RoutingFiles
+from gateway.core.model import ProbePolicy, Site, Slot
+
+ROOT = Path(__file__).resolve().parents[2]
+APP = Path(__file__).with_name("app.py")
+IMAGE = "gateway:test-data-plane"  # a tag of its own: tests/e2e removes gateway:test when it ends
+SITE = Site("shop", ("shop.test",), "app", 8000, "/stacks/stack.yaml", probe=ProbePolicy(path="/"))
+ENV = {"GATEWAY_SITE": "shop", "GATEWAY_DOMAIN": "shop.test", "GATEWAY_UPSTREAM": "app:8000"}
+COMMAND_TIMEOUT_S = 280.0
+
+
+def docker(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(["docker", *args], capture_output=True, text=True, timeout=COMMAND_TIMEOUT_S)
+    assert not check or done.returncode == 0, f"docker {' '.join(args)}: {done.stdout}{done.stderr}"
+    return done
+
+
+def eventually(holds: Callable[[], bool], *, within_s: float = 10.0) -> float:
+    """Seconds until it held."""
+    began = time.monotonic()
+    while not holds():
+        assert time.monotonic() - began < within_s, f"not within {within_s} s"
+        time.sleep(0.01)
+    return time.monotonic() - began
+
+
+class Plane:
+    """A running gateway whose run, routing and state directories the tests share with it."""
+
+    def __init__(self, network: str, folder: Path, shm: Path) -> None:
+        self.network, self.name = network, f"{network}-gateway"
+        self.folder, self.shm, self.port = folder, shm, 0
+        for part in ("run", "state"):
+            (folder / part).mkdir()
+        self.files = RoutingFiles(shm / "routing", folder / "state")
+        self.started_in_s = 0.0
+
+    def start(self) -> None:
+        mounts = {"run": self.folder / "run", "state": self.folder / "state", "shm": self.shm}
+        inside = {"run": "/run/gateway", "state": "/var/lib/gateway", "shm": "/dev/shm/gateway"}
+        volumes = [word for part, path in mounts.items() for word in ("-v", f"{path}:{inside[part]}")]
+        env = [word for name, value in ENV.items() for word in ("-e", f"{name}={value}")]
+        place = ["--name", self.name, "--network", self.network, "-p", "127.0.0.1::80"]
+        began = time.monotonic()
+        docker("run", "-d", *place, *env, *volumes, IMAGE)
+        self.find_port()
+        eventually(lambda: self.get()[0] is not None)
+        self.started_in_s = time.monotonic() - began
+        eventually((self.folder / "run" / "observe.sock").exists)
+
+    def find_port(self) -> None:
+        self.port = int(docker("port", self.name, "80").stdout.split(":")[-1])
+
+    def proxy(self) -> NginxProxy:
+        """The adapters as the daemon has them; its observe socket is taken over."""
+        run = self.folder / "run"
+        observed = ObservedAnswers(str(run / "observe.sock"))
+        return NginxProxy(self.files, observed, nginx_socket=str(run / "nginx.sock"))
+
+    def connect(self, *, timeout_s: float = 10.0) -> HTTPConnection:
+        return HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+
+    def get(
+        self, path: str = "/", *, host: str = "shop.test", headers: dict[str, str] | None = None
+    ) -> tuple[int | None, str, dict[str, str]]:
+        """Status (None: no answer), body, headers."""
+        connection = self.connect()
+        try:
+            connection.request("GET", path, headers={"Host": host, **(headers or {})})
+            answer = connection.getresponse()
+            return answer.status, answer.read().decode(), {k.lower(): v for k, v in answer.getheaders()}
+        except OSError:
+            return None, "", {}
+        finally:
+            connection.close()
+
+    def release(self) -> str:
+        """Which release answers now."""
+        return str(json.loads(self.get()[1])["release"])
+
+    def app(self, slot: str) -> None:
+        """An application in the slot whose release has the slot's name."""
+        place = [
+            "--name",
+            f"{self.network}-{slot}",
+            "--network",
+            self.network,
+            "--network-alias",
+            f"shop-{slot}",
+        ]
+        what = ["-e", f"RELEASE={slot}", "-v", f"{APP}:/app.py:ro", "--entrypoint", "python3"]
+        docker("run", "-d", *place, *what, "gateway-lab/python:3", "/app.py")
+
+    def remove(self) -> None:
+        for name in (self.name, f"{self.network}-blue", f"{self.network}-green"):
+            docker("rm", "-fv", name, check=False)
+
+    def websocket(self) -> socket.socket:
+        """An open WebSocket to whatever serves."""
+        peer = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        peer.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: shop.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert peer.recv(4096).startswith(b"HTTP/1.1 101")
+        return peer
+
+
+@pytest.fixture(scope="session")
+def gateway_image() -> Iterator[str]:
+    docker("build", "-q", "--network=host", "-t", IMAGE, str(ROOT))
+    yield IMAGE
+    docker("image", "rm", "-f", IMAGE, check=False)
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[str]:
+    name = f"gwtest-{uuid.uuid4().hex[:8]}"
+    docker("network", "create", name)
+    yield name
+    docker("network", "rm", name, check=False)
+
+
+@pytest.fixture(scope="module")
+def plane(gateway_image: str, network: str) -> Iterator[Plane]:
+    """A gateway that nothing was released to yet, and both applications."""
+    folder = Path(tempfile.mkdtemp(prefix="gw"))
+    shm = Path(tempfile.mkdtemp(prefix="gw", dir="/dev/shm"))
+    shm.chmod(0o755)  # nginx's workers look into it
+    plane = Plane(network, folder, shm)
+    try:
+        plane.start()
+        plane.app("blue")
+        plane.app("green")
+        yield plane
+    finally:
+        plane.remove()
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(shm, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def proxy(plane: Plane) -> NginxProxy:
+    proxy = plane.proxy()
+    for slot in Slot:
+        eventually(lambda slot=slot: proxy.probe(SITE, slot).ok)
+    return proxy

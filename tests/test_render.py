@@ -1,0 +1,116 @@
+"""What stands in nginx's configuration, without an nginx."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gateway.adapters.render import render
+from gateway.core.model import Routing, Site, Slot
+
+SHOP = Site("shop", ("shop.test", "*.shop.test"), "app", 8000, "/stacks/stack.yaml")
+BLOG = Site("blog", ("blog.test",), "web", 80, "/stacks/blog.yaml")
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return render([SHOP, BLOG], generation="abc123", http_port=8080, routing_dir="/r", run_dir="/s")
+
+
+def block(text: str, start: str) -> str:
+    """From `start` to the closing brace in its column."""
+    found = re.search(rf"^( *){re.escape(start)} \{{\n.*?^\1\}}", text, re.M | re.S)
+    assert found, start
+    return found[0]
+
+
+def site_server(text: str, domains: str) -> str:
+    return next(s for s in re.split(r"^server ", text, flags=re.M) if f"server_name {domains};" in s)
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_both_slots_have_an_upstream_from_the_start(text: str, slot: Slot) -> None:
+    upstream = block(text, f"upstream shop_{slot}")
+    assert f"server shop-{slot}:8000 resolve" in upstream
+    assert "zone " in upstream
+    assert "keepalive " in upstream
+
+
+def test_proxy_pass_has_only_literals(text: str) -> None:
+    """`proxy_pass http://$name` searches all upstreams one by one (facts)."""
+    targets = re.findall(r"proxy_pass (\S+);", text)
+    assert set(targets) == {f"http://{s}_{c}" for s in ("shop", "blog") for c in Slot}
+
+
+@pytest.mark.parametrize(
+    "routing", [Routing(s, o) for s in Slot for o in (False, True)], ids=lambda r: r.flag
+)
+def test_each_flag_sends_to_its_slot_and_ends_the_tests(text: str, routing: Routing) -> None:
+    server = site_server(text, "shop.test *.shop.test")
+    test = block(server, f"if (-f /r/shop/live/{routing.flag})")
+    assert f"set $gateway_slot shop_{routing.slot};" in test
+    assert f"proxy_pass http://shop_{routing.slot};" in test
+    assert ("set $gateway_observed 1;" in test) is routing.observed
+    assert re.search(r"break;\s*\}$", test)
+
+
+def test_all_flags_are_tested_twice_so_that_a_rename_in_between_hides_none(text: str) -> None:
+    tested = re.findall(r"-f /r/shop/live/(\S+)\)", site_server(text, "shop.test *.shop.test"))
+    flags = ["blue", "green", "blue-observed", "green-observed"]
+    assert tested == flags * 2
+
+
+def test_nginx_says_what_it_serves_by_the_very_same_tests(text: str) -> None:
+    tested = re.findall(r"-f (\S+)\)", block(text, "location = /serving/shop"))
+    assert tested == re.findall(r"-f (\S+)\)", site_server(text, "shop.test *.shop.test"))
+
+
+def test_the_counting_limit_never_refuses_and_the_idle_question_does(text: str) -> None:
+    server = site_server(text, "shop.test *.shop.test")
+    assert "limit_conn gateway_in_flight 65535;" in server
+    assert "limit_conn_dry_run on;" in server
+    idle = text[text.index("location ~ ^/idle/") :]
+    assert "limit_conn gateway_in_flight 1;" in idle
+    assert "empty_gif;" in idle  # `return` would answer before limit_conn counts
+
+
+def test_only_websocket_is_upgraded(text: str) -> None:
+    upgrade = block(text, "map $http_upgrade $gateway_upgrade")
+    assert re.findall(r"(\S+) (\S+);", upgrade) == [("default", '""'), ("~*^websocket$", "websocket")]
+
+
+def test_clients_cannot_forge_where_they_come_from(text: str) -> None:
+    assert set(re.findall(r"X-Forwarded-For (\S+);", text)) == {"$remote_addr"}
+    assert "proxy_add_x_forwarded_for" not in text
+
+
+def test_the_applications_own_errors_pass(text: str) -> None:
+    assert "proxy_intercept_errors" not in text
+
+
+def test_flags_are_not_cached_and_reloads_spare_idle_connections(text: str) -> None:
+    assert "open_file_cache off;" in text
+    assert "keepalive_min_timeout " in text
+    assert "reuseport" not in text
+
+
+def test_an_unknown_host_is_hung_up_on(text: str) -> None:
+    default = next(s for s in text.split("\nserver {") if "listen 8080 default_server;" in s)
+    assert "return 444;" in default
+
+
+def test_a_wildcard_domain_is_no_host_header() -> None:
+    text = render([Site("w", ("*.w.test",), "app", 80, "/x")], generation="1")
+    assert "proxy_set_header Host *" not in text
+    assert "proxy_set_header Host www.w.test;" in text
+
+
+def test_the_internal_listener_says_the_generation_and_the_sites(text: str) -> None:
+    assert 'return 200 "abc123\\n";' in block(text, "location = /generation")
+    assert 'return 200 "shop\\nblog\\n";' in block(text, "location = /sites")
+    assert not re.search(r"listen \d.*internal", text)
+
+
+def test_the_resolver_can_be_chosen_for_tests() -> None:
+    assert "resolver 10.0.0.2 valid=1s ipv6=off;" in render([SHOP], generation="1", resolver="10.0.0.2")
