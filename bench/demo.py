@@ -100,6 +100,8 @@ def tell(demo: Demo) -> tuple[Mapping[str, Any], bool]:
         f"a deploy takes {overhead_s:.2f} s more than the application's own start ({start_s:.2f} s),"
         f" watching and draining not counted"
     )
+    for outcome in demo.deploys:
+        demo.note(f"    of {outcome.answer['release']}: {outcome.breakdown}")
     result = {
         "requests": report.requests,
         "lost": report.lost,

@@ -16,12 +16,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
 import docker
 
-from gateway.cli.follow import WORDS
+from gateway.cli.terminal import WORDS
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO = ROOT / "compose" / "demo"
@@ -96,6 +97,12 @@ class Outcome:
         first = float(self.answer["timeline"][0]["at"])
         waited = self.began("keeping") - self.began("observing")
         return self.began("keeping") - first - waited
+
+    @property
+    def breakdown(self) -> str:
+        """How long each phase took."""
+        timeline = self.answer["timeline"]
+        return ", ".join(f"{a['phase']} {b['at'] - a['at']:.2f} s" for a, b in pairwise(timeline))
 
 
 class Lab:

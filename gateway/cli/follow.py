@@ -6,33 +6,20 @@ import getpass
 import json
 import socket
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 
 from gateway import errors
 from gateway.cli.client import Client
+from gateway.cli.terminal import WORDS, Show, shown
 
 # From here on the order is carried out; what follows (keeping, retiring) needs no one to wait.
 ENDS = ("succeeded", "aborted", "failed")
 DONE = ("keeping", "retiring", *ENDS)
 WAY_BACK = ("reverting", "unwinding", "aborting", *ENDS)
-WORDS = {
-    "starting": "starting the new release",
-    "probing": "probing it through nginx",
-    "ready": "healthy",
-    "cutover": "switching all traffic",
-    "observing": "watching it",
-    "draining": "letting the previous release finish its requests",
-    "keeping": "done; the previous release stays warm for a rollback",
-    "reverting": "switching all traffic back",
-    "unwinding": "letting it finish its requests",
-    "aborting": "stopping the candidate",
-    "aborted": "aborted",
-    "succeeded": "done",
-    "failed": "failed",
-}
 
 
 def whoami() -> str:
@@ -70,17 +57,22 @@ def _print_steps(
     only: Collection[str] = tuple(WORDS),
 ) -> None:
     said = ""  # a reason is told once, by the step at which it came up
-    for line in client.follow(number):
-        if timeout_s is not None and time.monotonic() - began > timeout_s:
-            raise TimeoutError
-        if line.get("step") not in only:
-            continue
-        reason = line.get("reason", "")
-        shown = line if as_json or reason != said else {**line, "reason": ""}
-        said = reason or said
-        _print(shown, time.monotonic() - began, as_json=as_json)
-        if line["step"] in until and "waiting" not in line:
-            return
+    with _as_json() if as_json else shown() as show:
+        for line in client.follow(number):
+            if timeout_s is not None and time.monotonic() - began > timeout_s:
+                raise TimeoutError
+            if line.get("step") not in only:
+                continue
+            reason = line.get("reason", "")
+            show(line if as_json or reason != said else {**line, "reason": ""}, time.monotonic() - began)
+            said = reason or said
+            if line["step"] in until and "waiting" not in line:
+                return
+
+
+@contextmanager
+def _as_json() -> Iterator[Show]:
+    yield lambda line, elapsed_s: click.echo(json.dumps(line))
 
 
 def follow_undo(client: Client, deployment: dict[str, Any], *, as_json: bool) -> None:
@@ -101,15 +93,6 @@ def _undo(client: Client, deployment: dict[str, Any], began: float, *, as_json: 
         return
     number = int(deployment["deployment"][1:])
     _print_steps(client, number, began, as_json=as_json, timeout_s=None, until=ENDS, only=WAY_BACK)
-
-
-def _print(line: dict[str, Any], elapsed_s: float, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps(line))
-        return
-    words = WORDS.get(line["step"], line["step"])
-    why = line.get("waiting") or line.get("reason") or ""
-    click.echo(f"{elapsed_s:6.1f} s  {line['step']:<10} {words}{': ' + why if why else ''}")
 
 
 def _finish(client: Client, number: int, *, as_json: bool, expected: str) -> None:
