@@ -13,8 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway import errors
-from gateway.controller import Controller
-from gateway.core.model import Deployment
+from gateway.controller import Controller, Order
 from gateway.core.plan import Request
 from gateway.views import Views
 
@@ -25,11 +24,11 @@ HTTP_STATUS = {1: 409, 2: 400, 4: 500, 5: 423, 6: 503}
 def create_app(controller: Controller, views: Views) -> Starlette:
     """Every answer is JSON; an error is {"error", "problems", "exit_code"}."""
 
-    def told(deployment: Deployment | None) -> Any:
-        return None if deployment is None else views.describe(deployment.number)
+    def told(order: Order | None) -> Any:
+        return order and views.describe(order.deployment.number) | {"back": order.back}
 
     verbs: dict[str, Callable[[str, Body], Any]] = {
-        "deploy": lambda site, body: told(controller.deploy(site, _request(body))),
+        "deploy": lambda site, body: told(Order(controller.deploy(site, _request(body)))),
         "plan": lambda site, body: views.plan(site, _request(body)),
         "rollback": lambda site, body: told(
             controller.rollback(site, to=body.get("to"), by=body.get("by", ""))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from gateway import errors
-from gateway.core.model import Deployment, Kind, Phase, Site, Slot
+from gateway.core.model import Deployment, Kind, Phase, Release, Site, Slot
 from gateway.core.plan import Request, candidate
 from gateway.core.transitions import CANCELLABLE
 from gateway.runner import Runner, Running
@@ -22,6 +23,14 @@ def site_named(sites: Mapping[str, Site], name: str) -> Site:
     except KeyError:
         known = ", ".join(sorted(sites))
         raise errors.UsageError(f"no site {name!r}; this gateway serves: {known}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A deployment that was given an order. `back`: it is on its way back, not forward."""
+
+    deployment: Deployment
+    back: bool = False
 
 
 class Controller:
@@ -44,17 +53,20 @@ class Controller:
         site = self.site(name)
         self._refuse_if_busy(site)
         model = self._world.engine.resolve(site, request.images, request.values)
-        live, before = self._world.live(site)
         with self._runner.lock:
-            self._refuse_if_busy(site)
-            self._end_keeping(site)
+            self._free_the_slot(site)
             release = self._world.journal.add_release(site.name, model, request.images)
-            deployment = candidate(site, release, live, before, request, now=self._world.clock.now())
-            deployment = self._world.journal.begin(deployment)
-            self._runner.run(site, deployment)
+            return self._begin(site, release, request)
+
+    def _begin(self, site: Site, release: Release, request: Request) -> Deployment:
+        """With the lock held and the slot free: only now what is live stands still."""
+        live, before = self._world.live(site)
+        deployment = candidate(site, release, live, before, request, now=self._world.clock.now())
+        deployment = self._world.journal.begin(deployment)
+        self._runner.run(site, deployment)
         return deployment
 
-    def rollback(self, name: str, *, to: str | None = None, by: str = "") -> Deployment:
+    def rollback(self, name: str, *, to: str | None = None, by: str = "") -> Order:
         """Bring the previous release back: at once while it is warm, else as a new deployment."""
         site = self.site(name)
         with self._runner.lock:
@@ -62,7 +74,7 @@ class Controller:
             if running and to in (None, running.deployment.previous):
                 return self._revert(running)
             self._refuse_if_busy(site)
-            live, before = self._world.live(site)
+            _, before = self._world.live(site)
             release = self._world.journal.release(site.name, to or self._release_before(site, before))
             if release is None:
                 raise errors.UsageError(
@@ -70,27 +82,21 @@ class Controller:
                 )
             if release.id == before:
                 raise errors.UsageError(f"{release.id} of {site.name} is live already")
-            self._end_keeping(site)
-            deployment = candidate(
-                site, release, live, before, Request(by=by, kind=Kind.ROLLBACK), now=self._world.clock.now()
-            )
-            deployment = self._world.journal.begin(deployment)
-            self._runner.run(site, deployment)
-        return deployment
+            self._free_the_slot(site)
+            return Order(self._begin(site, release, Request(by=by, kind=Kind.ROLLBACK)))
 
-    def _revert(self, running: Running) -> Deployment:
+    def _revert(self, running: Running) -> Order:
         deployment = running.deployment
         if deployment.phase not in CANCELLABLE:
             raise errors.Busy(_busy(deployment, self._world.clock.now()))
         if deployment.previous is None:
             raise errors.UsageError(
                 f"{deployment.release} is the first release of {deployment.site}: nothing to go back to"
-                f" (`gateway abort {deployment.site}` brings the maintenance page back)"
             )
         self._world.journal.cancel(deployment.number)
-        return deployment
+        return Order(deployment, back=True)
 
-    def switch(self, name: str, slot: str | None) -> Deployment | None:
+    def switch(self, name: str, slot: str | None) -> Order | None:
         """Send the traffic to what stands ready in the slot. None: it answers already."""
         site = self.site(name)
         if slot is not None and slot not in tuple(Slot):
@@ -102,33 +108,36 @@ class Controller:
             running = self._runner.running.get(site.name)
             if running and running.deployment.phase is Phase.READY:
                 self._world.journal.order_switch(running.deployment.number)
-                return running.deployment
-            if running and live == running.deployment.slot:
+                return Order(running.deployment)
+            # Without a named slot it never goes back: typed twice, it must not flip.
+            if running and slot is not None and live == running.deployment.slot:
                 return self._revert(running)
             holds = "; ".join(f"{s}: {h or 'empty'}" for s, h in self._world.held(site).items())
             raise errors.UsageError(f"nothing stands ready to be switched to ({holds}): deploy first")
 
-    def abort(self, name: str) -> Deployment:
+    def abort(self, name: str) -> Order:
         """Undo the running deployment; acknowledged only when it is saved."""
         site = self.site(name)
         with self._runner.lock:
             running = self._runner.running.get(site.name)
-            if running is None:
-                raise errors.UsageError(f"no deployment of {site.name} is running")
+            if running is None or running.deployment.phase is Phase.KEEPING:
+                raise errors.UsageError(
+                    f"no deployment of {site.name} is in progress;"
+                    f" `gateway rollback {site.name}` undoes one that is done"
+                )
             if running.deployment.phase not in CANCELLABLE:
                 raise errors.Busy(
                     _busy(running.deployment, self._world.clock.now()) + "; it is past its way back"
                 )
             self._world.journal.cancel(running.deployment.number)
-            return running.deployment
+            return Order(running.deployment, back=True)
 
     def cleanup(self, name: str) -> dict[str, Any]:
         """Stop what a slot holds that neither answers nor belongs to a deployment."""
         site = self.site(name)
-        self._refuse_if_busy(site)
-        live, _ = self._world.live(site)
         with self._runner.lock:
-            self._end_keeping(site)
+            self._free_the_slot(site)
+            live, _ = self._world.live(site)
             stopped = []
             for slot in Slot:
                 if slot != live and self._world.engine.replicas(site, slot):
@@ -148,11 +157,20 @@ class Controller:
 
     def _refuse_if_busy(self, site: Site) -> None:
         running = self._runner.running.get(site.name)
-        if running and running.deployment.phase is not Phase.KEEPING:
-            raise errors.Busy(_busy(running.deployment, self._world.clock.now()))
+        deployment = running.deployment if running else self._world.journal.unfinished(site.name)
+        if deployment is None or (running and deployment.phase is Phase.KEEPING):
+            return
+        if running is None:
+            # Its thread ended on a bug; nothing else may begin before it is finished.
+            self._runner.run(site, deployment)
+        raise errors.Busy(_busy(deployment, self._world.clock.now()))
 
-    def _end_keeping(self, site: Site) -> None:
-        """The slot is needed: let the deployment that keeps the previous release warm retire it now."""
+    def _free_the_slot(self, site: Site) -> None:
+        """With the lock held: let a deployment that keeps the previous release warm retire it now.
+
+        Gives the lock up while it waits, so what was looked at before must be looked at again.
+        """
+        self._refuse_if_busy(site)
         running = self._runner.running.get(site.name)
         if running is None or running.thread is None:
             return

@@ -4,6 +4,7 @@ GatewayError                       1  aborted; live untouched or restored
 |- UsageError                      2  wrong site, slot, option
 |  |- SettingsInvalid              2  GATEWAY_* variables, every problem at once
 |  `- StackInvalid                 2  the site's compose file
+|- Bug                             3  in the gateway itself
 |- Failed                          4  needs a person; nothing was stopped
 |- Busy                            5  another deployment holds the site
 |- Unreachable                     6
@@ -40,6 +41,10 @@ class SettingsInvalid(_Problems):
 
 class StackInvalid(_Problems):
     pass
+
+
+class Bug(GatewayError):
+    exit_code = 3
 
 
 class Failed(GatewayError):

@@ -10,6 +10,7 @@ from gateway import errors
 from gateway.core.events import Event
 from gateway.core.model import Deployment, Site
 from gateway.core.plan import Step, StopStack, SwitchUpstream
+from gateway.core.transitions import CANCELLABLE
 from gateway.deploy import Cancelled, advance, decide
 from gateway.diagnose import diagnose
 from gateway.perform import Orders, Performer
@@ -107,7 +108,7 @@ class Runner:
             except (errors.EngineError, errors.ProxyError, errors.Unreachable) as error:
                 performer.say(f"trying again: {error}")
                 self._world.clock.sleep(RETRY_S)
-                if performer.orders.cancelled():
+                if deployment.phase in CANCELLABLE and performer.orders.cancelled():
                     raise Cancelled from error
                 continue
             if isinstance(step, SwitchUpstream):

@@ -34,7 +34,7 @@ class Views:
         model = self._world.engine.resolve(site, request.images, request.values)
         live, before = self._world.live(site)
         current = self._world.journal.release(site.name, before) if before else None
-        release = Release(self._next_number(site), site.name, model, request.images)
+        release = Release(self._world.journal.next_release(site.name), site.name, model, request.images)
         deployment = candidate(site, release, live, before, request, now=self._world.clock.now())
         return {
             "site": site.name,
@@ -102,6 +102,3 @@ class Views:
             ended.tell({"step": entry["phase"], "at": entry["at"]})
         ended.close()
         return ended
-
-    def _next_number(self, site: Site) -> int:
-        return max((int(d.release[1:]) for d in self._world.journal.deployments(site.name)), default=0) + 1

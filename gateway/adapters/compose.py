@@ -99,9 +99,13 @@ class ComposeEngine:
 
     def _attach(self, container: Container, alias: str) -> None:
         network = self._docker.networks.get(self._gateway_network())
-        if network.name in container.attrs["NetworkSettings"]["Networks"]:
+        attached = container.attrs["NetworkSettings"]["Networks"].get(network.name)
+        aliases = list((attached or {}).get("Aliases") or [])
+        if alias in aliases:
             return
-        network.connect(container, aliases=[alias])
+        if attached is not None:  # the stack itself names our network; the container is not started yet
+            network.disconnect(container)
+        network.connect(container, aliases=[*aliases, alias])
 
     @_translated
     def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
@@ -155,6 +159,10 @@ class ComposeEngine:
             for volume in service.get("volumes") or []:
                 if volume.get("type") == "bind":
                     volume["source"] = host_path(volume["source"], mounts)
+        for kind in ("secrets", "configs"):
+            for entry in (model.get(kind) or {}).values():
+                if entry and "file" in entry:
+                    entry["file"] = host_path(entry["file"], mounts)
         return model
 
 

@@ -71,13 +71,17 @@ class SqliteJournal:
 
     def add_release(self, site: str, stack: Mapping[str, Any], images: Mapping[str, str]) -> Release:
         with self._lock:
-            [(last,)] = self._rows("SELECT coalesce(max(number), 0) FROM releases WHERE site = ?", site)
-            release = Release(last + 1, site, stack, images)
+            release = Release(self.next_release(site), site, stack, images)
             self._rows(
                 "INSERT INTO releases VALUES (?, ?, ?, ?)",
                 *(site, release.number, json.dumps(stack), json.dumps(dict(images))),
             )
             return release
+
+    def next_release(self, site: str) -> int:
+        """The number that the site's next release gets."""
+        [(last,)] = self._rows("SELECT coalesce(max(number), 0) FROM releases WHERE site = ?", site)
+        return int(last) + 1
 
     def release(self, site: str, release_id: str) -> Release | None:
         number = int(release_id[1:]) if release_id[1:].isdigit() else 0

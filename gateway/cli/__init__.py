@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+import traceback
 
 import click
 
 from gateway.cli import abort, cleanup, deploy, history, plan, rollback, status, switch
-from gateway.errors import GatewayError
+from gateway.errors import Bug, GatewayError
 
 EXIT_CODES = """\b
 Exit codes:
@@ -53,3 +54,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(141)
+    except Exception:
+        traceback.print_exc()
+        click.echo("gateway: this is a bug; please report it with the lines above", err=True)
+        sys.exit(Bug.exit_code)

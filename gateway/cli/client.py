@@ -16,8 +16,11 @@ if TYPE_CHECKING:
 
 # The controller says something at least every 2 s (progress.HEARTBEAT_S).
 SILENCE_S = 30.0
+# An order may have to wait until a stack is stopped (adapters.compose.COMMAND_TIMEOUT_S).
+ORDER_TIMEOUT_S = 660.0
 BY_EXIT_CODE: Mapping[int, type[errors.GatewayError]] = {
     2: errors.UsageError,
+    3: errors.Bug,
     4: errors.Failed,
     5: errors.Busy,
     6: errors.Unreachable,
@@ -38,7 +41,7 @@ class Client:
         import httpx
 
         try:
-            response = self.http.request(method, path, json=body)
+            response = self.http.request(method, path, json=body, timeout=ORDER_TIMEOUT_S)
         except httpx.HTTPError as error:
             raise errors.ControllerUnreachable(f"the controller does not answer: {error}") from error
         answer = response.json()

@@ -42,8 +42,9 @@ def command(
     }
     with connect() as client:
         deployment = client.post(f"/sites/{site}/deploy", body)
-        if detach or stage:
+        if detach:
             said = f"{deployment['deployment']} has begun: {deployment['release']} to {deployment['slot']}"
             click.echo(json.dumps(deployment) if as_json else said)
             return
-        follow(client, deployment, as_json=as_json, timeout_s=timeout_s)
+        until = "ready" if stage else "succeeded"
+        follow(client, deployment, as_json=as_json, timeout_s=timeout_s, expected=until)

@@ -19,6 +19,7 @@ from gateway.cli.terminal import WORDS, Show, shown
 # From here on the order is carried out; what follows (keeping, retiring) needs no one to wait.
 ENDS = ("succeeded", "aborted", "failed")
 DONE = ("keeping", "retiring", *ENDS)
+FROM_THE_SWITCH = ("cutover", "observing", "draining", *DONE, "reverting", "unwinding", "aborting")
 WAY_BACK = ("reverting", "unwinding", "aborting", *ENDS)
 
 
@@ -29,21 +30,31 @@ def whoami() -> str:
         return socket.gethostname()
 
 
-def follow(client: Client, deployment: dict[str, Any], *, as_json: bool, timeout_s: float | None) -> None:
+def follow(
+    client: Client,
+    deployment: dict[str, Any],
+    *,
+    as_json: bool,
+    timeout_s: float | None,
+    expected: str = "succeeded",
+    only: Collection[str] = tuple(WORDS),
+) -> None:
     """Print each step as it happens. Ctrl-C and the timeout undo the deployment before we end.
 
+    `expected` is how it should end: "succeeded", or "ready" for a staged one.
     Raises GatewayError (exit 1) when it was aborted, Failed (exit 4) when it needs a person.
     """
     number, began = int(deployment["deployment"][1:]), time.monotonic()
     try:
-        _print_steps(client, number, began, as_json=as_json, timeout_s=timeout_s)
+        until = (expected, *ENDS) if expected == "ready" else DONE
+        _print_steps(client, number, began, as_json=as_json, timeout_s=timeout_s, until=until, only=only)
     except (KeyboardInterrupt, TimeoutError) as interruption:
         _undo(client, deployment, began, as_json=as_json)
         _finish(client, number, as_json=as_json, expected="aborted")
         if isinstance(interruption, KeyboardInterrupt):
             raise
         raise errors.GatewayError(f"not done within {timeout_s:g} s: undone") from interruption
-    _finish(client, number, as_json=as_json, expected="succeeded")
+    _finish(client, number, as_json=as_json, expected=expected)
 
 
 def _print_steps(
@@ -101,13 +112,21 @@ def _finish(client: Client, number: int, *, as_json: bool, expected: str) -> Non
         click.echo(json.dumps(final))
     elif final["outcome"] == expected == "aborted":
         pass  # as ordered
+    elif final["phase"] == expected == "ready":
+        click.echo(f"{final['release']} stands ready in {final['slot']}: `gateway switch {final['site']}`")
     elif final["outcome"] == "succeeded":
         switched = f" (switched in {final['switch_ms']:.1f} ms)" if final["switch_ms"] is not None else ""
         click.echo(f"{final['site']}: {final['release']} is live in {final['slot']}{switched}")
     else:
         _print_diagnosis(final["diagnosis"] or {})
-    if final["outcome"] == expected:
+    if expected in (final["outcome"], final["phase"]):
         return
+    if final["outcome"] == "running":
+        raise errors.ControllerUnreachable(
+            f"the controller restarted and goes on with {final['deployment']}: `gateway history`"
+        )
+    if final["outcome"] == "succeeded":
+        raise errors.GatewayError(f"too late: {final['release']} is live")
     live = f"{final['previous'] or 'the maintenance page'} answers"
     said = f"{final['deployment']} {final['outcome']}: {final['reason']}"
     if final["outcome"] == "failed":
@@ -123,10 +142,8 @@ def _print_diagnosis(found: dict[str, Any]) -> None:
     for c in found.get("containers", ()):
         health = f", health {c['health']}" if c["health"] else ""
         ended = f", exit code {c['exit_code']}" if c["exit_code"] is not None else ""
-        click.echo(
-            f"{c['name']}: {c['state']}{health}{ended}{', OUT OF MEMORY' if c['oom_killed'] else ''}",
-            err=True,
-        )
+        memory = ", out of memory" if c["oom_killed"] else ""
+        click.echo(f"{c['name']}: {c['state']}{health}{ended}{memory}", err=True)
     for name, lines in found.get("logs", {}).items():
         click.echo(f"last lines of {name}:", err=True)
         for text in lines:

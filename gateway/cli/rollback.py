@@ -33,7 +33,7 @@ def command(
         deployment = client.post(f"/sites/{site}/rollback", {"to": to, "by": whoami()})
         if detach:
             click.echo(json.dumps(deployment) if as_json else f"{deployment['deployment']} goes back")
-        elif deployment["kind"] == "rollback":
-            follow(client, deployment, as_json=as_json, timeout_s=timeout_s)
-        else:
+        elif deployment["back"]:
             follow_undo(client, deployment, as_json=as_json)
+        else:
+            follow(client, deployment, as_json=as_json, timeout_s=timeout_s)

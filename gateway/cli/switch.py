@@ -6,7 +6,7 @@ import click
 
 from gateway.cli import options
 from gateway.cli.client import connect
-from gateway.cli.follow import follow, follow_undo
+from gateway.cli.follow import FROM_THE_SWITCH, follow, follow_undo
 
 
 @click.command("switch")
@@ -26,7 +26,7 @@ def command(site: str, slot: str | None, timeout_s: float | None, as_json: bool)
         deployment = client.post(f"/sites/{site}/switch", {"slot": slot})
         if deployment is None:
             click.echo(json.dumps({"site": site, "slot": slot}) if as_json else f"{slot} is live already")
-        elif deployment["phase"] == "ready":
-            follow(client, deployment, as_json=as_json, timeout_s=timeout_s)
-        else:
+        elif deployment["back"]:
             follow_undo(client, deployment, as_json=as_json)
+        else:
+            follow(client, deployment, as_json=as_json, timeout_s=timeout_s, only=FROM_THE_SWITCH)

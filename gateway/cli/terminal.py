@@ -17,7 +17,7 @@ WORDS = {
     "cutover": "switching all traffic",
     "observing": "watching it",
     "draining": "letting the previous release finish its requests",
-    "keeping": "done; the previous release stays warm for a rollback",
+    "keeping": "done; what it replaced stays warm for a rollback",
     "retiring": "stopping the previous release",
     "reverting": "switching all traffic back",
     "unwinding": "letting it finish its requests",

@@ -157,8 +157,7 @@ def test_ctrl_c_leaves_the_live_release_as_it_was(start_gateway: Start, phase: s
 
 def test_a_staged_release_gets_no_traffic_until_it_is_switched_to(gateway: Gateway) -> None:
     gateway.deploy(1)
-    gateway.deploy(2, "--stage")
-    wait_for(lambda: gateway.phase() == "ready", "it is ready")
+    assert gateway.deploy(2, "--stage").final["phase"] == "ready"
     assert gateway.release() == "1"
     assert gateway.cli("switch", gateway.site).code == 0
     assert gateway.release() == "2"
