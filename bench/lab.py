@@ -190,6 +190,7 @@ class Lab:
             ) as process,
         ):
             watchdog = threading.Timer(COMMAND_TIMEOUT_S, process.kill)
+            watchdog.daemon = True  # an interruption may come before it is cancelled
             watchdog.start()
             try:
                 answer = _last_object(process.stdout or (), progress)
@@ -292,6 +293,13 @@ def undisturbed() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _interrupt(*_: object) -> NoReturn:
+    """Once: a second signal must not break off what the first one started."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 def finish(main: Callable[[], tuple[Mapping[str, Any], bool]]) -> NoReturn:
     """Runs a measurement. Its last line is the result as JSON; exits 1 when it is not good.
 
@@ -299,7 +307,8 @@ def finish(main: Callable[[], tuple[Mapping[str, Any], bool]]) -> NoReturn:
     to that file, and the script prints it as the very last line.
     """
     # Scripts start us in the background, where SIGINT is ignored: they pass a Ctrl-C on as SIGTERM.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupt)
     try:
         result, good = main()
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import errors
+from gateway.core import policy
 from gateway.core.model import Deployment, Kind, Phase, Release, Site, Slot
 from gateway.core.plan import Request, candidate
 from gateway.core.transitions import CANCELLABLE
@@ -72,7 +73,9 @@ class Controller:
         with self._runner.lock:
             running = self._runner.running.get(site.name)
             if running and to in (None, running.deployment.previous):
-                return self._revert(running)
+                if running.deployment.phase is not Phase.KEEPING or self._is_warm(site, running):
+                    return self._revert(running)
+                to = running.deployment.previous  # it died while it was kept: start it again
             self._refuse_if_busy(site)
             _, before = self._world.live(site)
             release = self._world.journal.release(site.name, to or self._release_before(site, before))
@@ -84,6 +87,10 @@ class Controller:
                 raise errors.UsageError(f"{release.id} of {site.name} is live already")
             self._free_the_slot(site)
             return Order(self._begin(site, release, Request(by=by, kind=Kind.ROLLBACK)))
+
+    def _is_warm(self, site: Site, running: Running) -> bool:
+        slot = running.deployment.previous_slot
+        return slot is None or not policy.gone(self._world.engine.replicas(site, slot), site.service)
 
     def _revert(self, running: Running) -> Order:
         deployment = running.deployment
@@ -111,6 +118,8 @@ class Controller:
                 return Order(running.deployment)
             # Without a named slot it never goes back: typed twice, it must not flip.
             if running and slot is not None and live == running.deployment.slot:
+                if not self._is_warm(site, running):
+                    raise errors.UsageError(f"{slot} runs no more: `gateway rollback {site.name}` starts it")
                 return self._revert(running)
             holds = "; ".join(f"{s}: {h or 'empty'}" for s, h in self._world.held(site).items())
             raise errors.UsageError(f"nothing stands ready to be switched to ({holds}): deploy first")

@@ -11,7 +11,7 @@ from pathlib import Path
 import uvicorn
 
 from gateway.api import create_app
-from gateway.errors import GatewayError
+from gateway.errors import Failed, GatewayError
 from gateway.paths import CONTROLLER_SOCKET as SOCKET
 from gateway.settings import parse
 from gateway.wiring import build
@@ -27,7 +27,7 @@ def main() -> None:
     except GatewayError as error:
         sys.exit(f"gateway: {error}")
     gateway.controller.resume()
-    Path(SOCKET).parent.mkdir(parents=True, exist_ok=True)
+    Path(SOCKET).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(SOCKET).unlink(missing_ok=True)
     uvicorn.run(
         create_app(gateway.controller, gateway.views),
@@ -40,10 +40,13 @@ def main() -> None:
 
 
 def _only_one(state_dir: Path) -> int:
-    """Hold the journal's lock for as long as we live; the kernel frees it. Waits for a predecessor."""
+    """Hold the journal's lock for as long as we live; the kernel frees it. Raises Failed."""
     state_dir.mkdir(parents=True, exist_ok=True)
     lock = os.open(state_dir / "controller.lock", os.O_CREAT | os.O_RDWR, 0o600)
-    fcntl.flock(lock, fcntl.LOCK_EX)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise Failed(f"another gateway uses {state_dir}: give each its own volume") from error
     return lock
 
 

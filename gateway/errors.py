@@ -10,6 +10,7 @@ GatewayError                       1  aborted; live untouched or restored
 |- Unreachable                     6
 |  |- EngineUnreachable            6  the Docker Engine
 |  `- ControllerUnreachable        6  the controller
+|- JournalError                    1  nothing was written; it may be tried again
 |- EngineError                     1  Docker refused or a stack did not start
 `- ProxyError                      1  nginx does not serve what was ordered
 """
@@ -64,6 +65,10 @@ class EngineUnreachable(Unreachable):
 
 
 class ControllerUnreachable(Unreachable):
+    pass
+
+
+class JournalError(GatewayError):
     pass
 
 

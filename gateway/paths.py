@@ -2,7 +2,8 @@
 
 RUN_DIR = "/run/gateway"
 ROUTING_DIR = "/dev/shm/gateway/routing"  # always a tmpfs in a Docker container
-CONTROLLER_SOCKET = f"{RUN_DIR}/controller.sock"
+# In a folder for root alone: who reaches it can deploy; nginx's workers must not.
+CONTROLLER_SOCKET = f"{RUN_DIR}/control/controller.sock"
 NGINX_SOCKET = f"{RUN_DIR}/nginx.sock"
 OBSERVE_SOCKET = f"{RUN_DIR}/observe.sock"
 NGINX_CONF = "/etc/nginx/conf.d/gateway.conf"

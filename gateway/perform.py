@@ -107,6 +107,8 @@ class Performer:
             if deployment.phase is Phase.CUTOVER
             else (e.RevertConfirmed, e.RevertUnconfirmed)
         )
+        if deployment.phase is Phase.REVERTING and self._is_gone(routing.slot):
+            return e.RevertUnconfirmed(f"{routing.slot} runs no more: the traffic stays where it is")
         deadline = self.clock.now() + CONFIRM_TIMEOUT_S
         why = "nginx serves something else"
         while True:
@@ -120,11 +122,19 @@ class Performer:
                 return unconfirmed(f"the switch to {routing.flag} could not be confirmed: {why}")
             self.clock.sleep(DRAIN_LOOK_S)
 
+    def _is_gone(self, slot: Slot | None) -> bool:
+        """Nothing of it runs. False when Docker can't be asked: then the way back is taken on trust."""
+        try:
+            return slot is not None and policy.gone(self.engine.replicas(self.site, slot), self.site.service)
+        except (errors.EngineError, errors.EngineUnreachable):
+            return False
+
     def _observe(self, deployment: Deployment, slot: Slot) -> e.Event:
         until = self.clock.now() + plan.observe_s(self.site, deployment)
         while self.clock.now() < until:
-            why = policy.broken(self.engine.replicas(self.site, slot), self.site.service)
-            why = why or policy.too_many_errors(self.proxy.sample(self.site, slot), self.site.max_5xx_share)
+            # The answers first: they need no Docker.
+            why = policy.too_many_errors(self.proxy.sample(self.site, slot), self.site.max_5xx_share)
+            why = why or policy.broken(self.engine.replicas(self.site, slot), self.site.service)
             if why:
                 return e.ObservationFailed(why)
             self._pause(min(LOOK_S * 2, max(0.0, until - self.clock.now())))
@@ -157,6 +167,9 @@ class Performer:
     def _stop(self, slot: Slot | None) -> e.Event:
         if slot is None:
             return e.Retired()
+        # Whatever led here: what nginx sends traffic to is never stopped.
+        if self.proxy.serving(self.site).slot is slot:
+            return e.StopFailed(f"{slot} still serves {self.site.name}: it was not stopped")
         try:
             self.engine.stop(self.site, slot)
         except errors.EngineError as error:

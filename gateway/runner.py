@@ -88,6 +88,14 @@ class Runner:
             running.progress.close()
 
     def _settle(self, running: Running, deployment: Deployment, event: Event) -> Deployment:
+        while True:
+            try:
+                return self._settle_once(running, deployment, event)
+            except errors.JournalError as error:
+                self._say(running, f"trying again: {error}")
+                self._world.clock.sleep(RETRY_S)
+
+    def _settle_once(self, running: Running, deployment: Deployment, event: Event) -> Deployment:
         with self.lock:  # cancels are acknowledged under it too
             cancel_requested, _ = self._world.journal.orders(deployment.number)
             deployment = decide(deployment, event, cancel_requested=cancel_requested)
@@ -105,7 +113,7 @@ class Runner:
             began = self._world.clock.now()
             try:
                 event = performer(deployment, step)
-            except (errors.EngineError, errors.ProxyError, errors.Unreachable) as error:
+            except (errors.EngineError, errors.ProxyError, errors.JournalError, errors.Unreachable) as error:
                 performer.say(f"trying again: {error}")
                 self._world.clock.sleep(RETRY_S)
                 if deployment.phase in CANCELLABLE and performer.orders.cancelled():

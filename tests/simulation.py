@@ -173,7 +173,7 @@ class SimulatedWorld:
         self._call()
         fault = self.scenario.fault
         to_candidate = routing.slot is not None and self.running[routing.slot] == "r2"
-        if fault == "proxy is dead from the cutover on" or (fault == "cutover not applied" and to_candidate):
+        if self._proxy_is_dead() or (fault == "cutover not applied" and to_candidate):
             raise ProxyError("nginx does not answer")
         if routing.slot is not None and self.running[routing.slot] is None:
             raise Violation("traffic is sent to a slot that holds nothing")
@@ -194,9 +194,13 @@ class SimulatedWorld:
             self.left_at_s[old] = self.now_s
             self.drained.discard(old)
 
+    def _proxy_is_dead(self) -> bool:
+        dead = self.scenario.fault == "proxy is dead from the cutover on"
+        return dead and (Phase.CUTOVER in self.visited or self._phase() is Phase.CUTOVER)
+
     def serving(self, site: Site) -> Routing:
         self._call()
-        if self.scenario.fault == "proxy is dead from the cutover on":
+        if self._proxy_is_dead():
             raise ProxyError("nginx does not answer")
         if self.scenario.fault == "cutover applied but unconfirmed" and self.routing.observed:
             raise ProxyError("timed out")

@@ -81,7 +81,7 @@ def test_only_websocket_is_upgraded(text: str) -> None:
 
 
 def test_clients_cannot_forge_where_they_come_from(text: str) -> None:
-    assert set(re.findall(r"X-Forwarded-For (\S+);", text)) == {"$remote_addr"}
+    assert set(re.findall(r"X-Forwarded-For (\S+);", text)) == {"$remote_addr", "127.0.0.1"}
     assert "proxy_add_x_forwarded_for" not in text
 
 

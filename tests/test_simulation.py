@@ -8,10 +8,12 @@ from types import MappingProxyType
 
 import pytest
 
-from gateway.core.events import Event
-from gateway.core.model import Kind, Phase
+from gateway.core.events import Event, StopFailed
+from gateway.core.model import Deployment, Kind, Phase, Release, Slot
+from gateway.core.plan import StopStack
 from gateway.core.transitions import TABLE, IllegalTransition, Table
-from tests.simulation import FAULTS, Crash, Scenario, Violation, run
+from gateway.perform import Orders, Performer
+from tests.simulation import FAULTS, SITE, Crash, Scenario, SimulatedWorld, Violation, run
 
 
 def undisturbed() -> list[Scenario]:
@@ -56,6 +58,16 @@ def test_a_rollback_is_not_rolled_back_by_what_it_finds() -> None:
     assert deployment.phase is Phase.SUCCEEDED
 
 
+def test_what_nginx_sends_traffic_to_is_never_stopped() -> None:
+    world = SimulatedWorld(Scenario())
+    release = Release(2, "shop", {}, {})
+    never = Orders(lambda: False, lambda: False, lambda: False)
+    performer = Performer(SITE, release, world, world, world, never, lambda text: None)
+    retiring = Deployment(1, "shop", Kind.DEPLOY, "r2", Slot.GREEN, "r1", Phase.RETIRING, 0.0)
+    assert isinstance(performer(retiring, StopStack(Slot.BLUE)), StopFailed)
+    assert world.running[Slot.BLUE] == "r1"
+
+
 # Wrong rows that change nothing for anyone: before a cutover, reverting publishes what is served
 # already and unwinding drains a slot that never had a request; both lead on to ABORTING.
 HARMLESS = {
@@ -68,6 +80,8 @@ HARMLESS = {
     (Phase.READY, "CandidateLost", Phase.REVERTING),
     (Phase.READY, "CandidateLost", Phase.UNWINDING),
     (Phase.READY, "CancelRequested", Phase.REVERTING),
+    # Stopping the candidate that serves is refused, which ends in FAILED as well.
+    (Phase.RETIRING, "StopFailed", Phase.ABORTING),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.adapters.compose import host_path
 from gateway.core.model import Release, Replica, Sample, Site, Slot
-from gateway.core.policy import broken, docker_ready, too_many_errors
+from gateway.core.policy import broken, docker_ready, gone, too_many_errors
 from gateway.core.stack import diff, for_slot, is_image_reference, problems, warnings, with_images
 
 SITE = Site(name="shop", domains=("shop.test",), service="app", port=80, stack_file="/stacks/shop.yaml")
@@ -117,3 +117,9 @@ def test_few_answers_prove_nothing_and_many_errors_do() -> None:
     assert too_many_errors(Sample(10, 10), 0.05) == ""
     assert too_many_errors(Sample(100, 5), 0.05) == ""
     assert "6 of 100" in too_many_errors(Sample(100, 6), 0.05)
+
+
+def test_what_has_not_one_running_container_can_take_no_traffic_back() -> None:
+    assert gone([], "app")
+    assert gone([replica(state="exited", exit_code=137), replica(service="worker")], "app")
+    assert not gone([replica(restarts=3), replica(state="exited")], "app")

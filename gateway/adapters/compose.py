@@ -25,6 +25,10 @@ CONFIG_TIMEOUT_S = 30.0
 # What compose needs of our environment; GATEWAY_* and secrets of ours stay out of the stacks.
 _PASSED_ON = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "TMPDIR", "LANG")
 
+# Two gateways on one engine have two networks: the network says whose a container is, also
+# after a lost state volume.
+OWNER = "gateway.network"
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -70,6 +74,8 @@ class ComposeEngine:
             raise StackInvalid(
                 [f"{site.stack_file}: no such file; mount its folder into the gateway, or set the STACK_FILE"]
             )
+        if taken := sorted(set(values) & set(_PASSED_ON)):
+            raise StackInvalid([f"--set {key}: reserved for docker compose itself" for key in taken])
         try:
             text = self._run(
                 ["-p", stack.CANDIDATE, "-f", site.stack_file, "config", "--format", "json"],
@@ -85,7 +91,14 @@ class ComposeEngine:
 
     @_translated
     def start(self, site: Site, slot: Slot, release: Release) -> None:
+        if foreign := self._foreign(site, slot):
+            raise EngineError(
+                f"{foreign[0].name} is not this gateway's: another gateway or project has the name"
+                f" {stack.project(site, slot)!r}; give the site another name"
+            )
         model = self._with_host_paths(stack.for_slot(release, site, slot))
+        for service in model["services"].values():
+            service["labels"][OWNER] = self._gateway_network()
         project, text = ["-p", stack.project(site, slot), "-f", "-"], json.dumps(model)
         # Created, attached, then started: Docker's DNS knows the slot's alias from the first
         # moment, so that nginx's look-up (every 1-2 s) hides behind the application's own start.
@@ -113,6 +126,8 @@ class ComposeEngine:
 
     @_translated
     def stop(self, site: Site, slot: Slot) -> None:
+        if self._foreign(site, slot):
+            return  # not ours to stop; a start over it was refused
         self._run(["-p", stack.project(site, slot), "down", "--remove-orphans"])
         if left := self._containers(site, slot):
             raise EngineError(f"still there after `compose down`: {', '.join(c.name or '?' for c in left)}")
@@ -125,6 +140,15 @@ class ComposeEngine:
         }
 
     def _containers(self, site: Site, slot: Slot) -> list[Container]:
+        owner = self._gateway_network()
+        return [c for c in self._of_project(site, slot) if c.labels.get(OWNER) == owner]
+
+    def _foreign(self, site: Site, slot: Slot) -> list[Container]:
+        """Containers under the slot's project name that are not ours."""
+        owner = self._gateway_network()
+        return [c for c in self._of_project(site, slot) if c.labels.get(OWNER) != owner]
+
+    def _of_project(self, site: Site, slot: Slot) -> list[Container]:
         label = f"com.docker.compose.project={stack.project(site, slot)}"
         # A container may go between the list and the look: then it is gone, not an error.
         found: list[Container] = self._docker.containers.list(

@@ -6,17 +6,18 @@ synchronous=FULL: what `save` wrote survives a power cut (https://sqlite.org/pra
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 import threading
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 from gateway.core.model import Deployment, Kind, Phase, Release, Slot
 from gateway.core.transitions import TERMINAL
-from gateway.errors import Failed
+from gateway.errors import Failed, JournalError
 from gateway.ports import Clock
 
 SCHEMA_VERSION = 1
@@ -37,6 +38,15 @@ CREATE TABLE phases (deployment INTEGER NOT NULL, phase TEXT NOT NULL, at REAL N
 CREATE INDEX phases_by_deployment ON phases (deployment);
 """
 _COLUMNS = "number, site, kind, release, slot, previous, phase, created_at, staged, reason, by"
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """A full disk or a busy file: nothing was written, and it may be tried again."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise JournalError(f"the journal can't be written: {error}. Is the disk full?") from error
 
 
 class SqliteJournal:
@@ -66,7 +76,7 @@ class SqliteJournal:
         self._db.close()
 
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
-        with self._lock, closing(self._db.execute(sql, values)) as cursor:
+        with _translated(), self._lock, closing(self._db.execute(sql, values)) as cursor:
             return cursor.fetchall()
 
     def add_release(self, site: str, stack: Mapping[str, Any], images: Mapping[str, str]) -> Release:
@@ -84,7 +94,9 @@ class SqliteJournal:
         return int(last) + 1
 
     def release(self, site: str, release_id: str) -> Release | None:
-        number = int(release_id[1:]) if release_id[1:].isdigit() else 0
+        if not re.fullmatch(r"r[1-9][0-9]{0,8}", release_id):
+            return None
+        number = int(release_id[1:])
         rows = self._rows("SELECT stack, images FROM releases WHERE site = ? AND number = ?", site, number)
         return Release(number, site, json.loads(rows[0][0]), json.loads(rows[0][1])) if rows else None
 
@@ -92,7 +104,7 @@ class SqliteJournal:
         """Store a new deployment and return it with its number."""
         values = asdict(deployment) | {"number": None}
         names = _COLUMNS.split(", ")
-        with self._lock, self._db:
+        with _translated(), self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             cursor = self._db.execute(
                 f"INSERT INTO deployments ({_COLUMNS}) VALUES ({', '.join('?' * len(names))})",
@@ -104,7 +116,7 @@ class SqliteJournal:
 
     def save(self, deployment: Deployment) -> None:
         """Durable when it returns."""
-        with self._lock, self._db:
+        with _translated(), self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
                 "UPDATE deployments SET phase = ?, reason = ? WHERE number = ?",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+import time
 from pathlib import Path
 
 import httpx
@@ -104,11 +105,14 @@ class NginxProxy:
         """Status and the first 64 KiB of the body."""
         headers = {"User-Agent": "gateway-probe", "Connection": "close"}
         with self._http.stream("GET", url, headers=headers, timeout=timeout_s) as answer:
-            body = ""
-            for chunk in answer.iter_text(4096):
+            # httpx's timeout is for each read; a body that drips would never end.
+            body, until = "", time.monotonic() + timeout_s
+            for chunk in answer.iter_text():
                 body += chunk
                 if len(body) > 65536:
                     break
+                if time.monotonic() > until:
+                    raise httpx.ReadTimeout("the body did not end")
             return answer.status_code, body
 
     def _ask(self, path: str) -> httpx.Response:

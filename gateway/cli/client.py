@@ -44,7 +44,10 @@ class Client:
             response = self.http.request(method, path, json=body, timeout=ORDER_TIMEOUT_S)
         except httpx.HTTPError as error:
             raise errors.ControllerUnreachable(f"the controller does not answer: {error}") from error
-        answer = response.json()
+        try:
+            answer = response.json()
+        except ValueError as error:
+            raise errors.UsageError(f"the controller does not know {path}") from error
         if response.is_success:
             return answer
         code = int(answer.get("exit_code", 3))

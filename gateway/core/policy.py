@@ -31,6 +31,11 @@ def broken(replicas: Sequence[Replica], service: str) -> str:
     return ""
 
 
+def gone(replicas: Sequence[Replica], service: str) -> bool:
+    """True when nothing of the service runs any more: it can't take traffic back."""
+    return not any(r.service == service and r.state == "running" for r in replicas)
+
+
 def docker_ready(replicas: Sequence[Replica], service: str) -> bool:
     """True when every container of the serving service runs, and is healthy where it has a check."""
     serving = [r for r in replicas if r.service == service]
