@@ -16,6 +16,8 @@ from gateway.runner import Runner, Running
 from gateway.world import World
 
 log = logging.getLogger("gateway")
+# How long an order waits until the slot that it needs is free.
+STOP_WAIT_S = 120.0
 
 
 def site_named(sites: Mapping[str, Site], name: str) -> Site:
@@ -167,7 +169,7 @@ class Controller:
     def _refuse_if_busy(self, site: Site) -> None:
         running = self._runner.running.get(site.name)
         deployment = running.deployment if running else self._world.journal.unfinished(site.name)
-        if deployment is None or (running and deployment.phase is Phase.KEEPING):
+        if deployment is None or (running and deployment.phase in (Phase.KEEPING, Phase.RETIRING)):
             return
         if running is None:
             # Its thread ended on a bug; nothing else may begin before it is finished.
@@ -186,10 +188,11 @@ class Controller:
         running.slot_needed.set()
         self._runner.lock.release()
         try:
-            running.thread.join()
+            running.thread.join(STOP_WAIT_S)
         finally:
             self._runner.lock.acquire()
-        self._refuse_if_busy(site)
+        if running := self._runner.running.get(site.name):
+            raise errors.Busy(_busy(running.deployment, self._world.clock.now()))
 
 
 def _busy(deployment: Deployment, now: float) -> str:

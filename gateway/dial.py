@@ -9,16 +9,25 @@ import os
 import socket
 import sys
 import threading
+import time
 
 from gateway.paths import CONTROLLER_SOCKET as SOCKET
+
+# nginx answers before the daemon beside it is up.
+START_WAIT_S = 10.0
 
 
 def main() -> None:
     peer = socket.socket(socket.AF_UNIX)
-    try:
-        peer.connect(SOCKET)
-    except OSError as error:
-        sys.exit(f"gateway: the controller does not answer at {SOCKET}: {error}")
+    deadline = time.monotonic() + START_WAIT_S
+    while True:
+        try:
+            peer.connect(SOCKET)
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                sys.exit(f"gateway: the controller does not answer at {SOCKET}: {error}")
+            time.sleep(0.05)
     threading.Thread(target=_send, args=(peer,), daemon=True).start()
     while data := peer.recv(65536):
         os.write(1, data)

@@ -9,7 +9,7 @@ import pytest
 from gateway.adapters.compose import host_path
 from gateway.core.model import Release, Replica, Sample, Site, Slot
 from gateway.core.policy import broken, docker_ready, gone, too_many_errors
-from gateway.core.stack import diff, for_slot, is_image_reference, problems, warnings, with_images
+from gateway.core.stack import diff, for_slot, has_order, is_image_reference, problems, warnings, with_images
 
 SITE = Site(name="shop", domains=("shop.test",), service="app", port=80, stack_file="/stacks/shop.yaml")
 
@@ -123,3 +123,8 @@ def test_what_has_not_one_running_container_can_take_no_traffic_back() -> None:
     assert gone([], "app")
     assert gone([replica(state="exited", exit_code=137), replica(service="worker")], "app")
     assert not gone([replica(restarts=3), replica(state="exited")], "app")
+
+
+def test_a_stack_whose_services_wait_for_one_another_is_left_to_compose() -> None:
+    assert has_order({"services": {"app": {"depends_on": {"db": {}}}, "db": {}}})
+    assert not has_order({"services": {"app": {}, "worker": {}}})

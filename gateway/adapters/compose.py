@@ -105,10 +105,16 @@ class ComposeEngine:
         # Attached by us and not by the model, because compose would add the service's name as
         # an alias, and one site's `app` would answer for another's.
         self._run([*project, "create", "--remove-orphans"], stdin=text)
-        for container in self._containers(site, slot):
+        containers = self._containers(site, slot)
+        for container in containers:
             if container.labels.get("com.docker.compose.service") == site.service:
                 self._attach(container, stack.alias(site, slot))
-        self._run([*project, "up", "-d", "--no-recreate"], stdin=text)
+        if stack.has_order(model):
+            self._run([*project, "up", "-d", "--no-recreate"], stdin=text)
+        else:
+            # Compose knows nothing here that Docker doesn't, and takes 0.2-0.4 s to start itself.
+            for container in containers:
+                container.start()
 
     def _attach(self, container: Container, alias: str) -> None:
         network = self._docker.networks.get(self._gateway_network())

@@ -8,12 +8,15 @@ import socket
 import subprocess
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from gateway.dial import START_WAIT_S
 from gateway.errors import ControllerUnreachable, UsageError
 from gateway.paths import CONTROLLER_SOCKET as SOCKET
 
+INSIDE = "/docker-entrypoint.d/30-gateway.sh"
 LABEL = "gateway.role=controller"
 DIAL = ("/opt/gateway/bin/python", "-m", "gateway.dial")
 
@@ -27,6 +30,9 @@ def controller_socket() -> Iterator[str]:
     if os.path.exists(SOCKET):  # noqa: PTH110 - False, not an error, for a user who may not look
         yield SOCKET
         return
+    if os.path.exists(INSIDE):  # noqa: PTH110
+        yield from _when_it_is_up()
+        return
     container = _container()
     folder = tempfile.mkdtemp(prefix="gateway-")
     try:
@@ -38,6 +44,16 @@ def controller_socket() -> Iterator[str]:
         yield path
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _when_it_is_up() -> Iterator[str]:
+    """Inside the container nginx answers before the daemon beside it is up."""
+    deadline = time.monotonic() + START_WAIT_S
+    while not os.path.exists(SOCKET):  # noqa: PTH110
+        if time.monotonic() > deadline:
+            raise ControllerUnreachable(f"the controller is not up ({SOCKET}): see `docker compose logs`")
+        time.sleep(0.05)
+    yield SOCKET
 
 
 def _container() -> str:

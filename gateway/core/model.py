@@ -51,7 +51,7 @@ class ProbePolicy:
     status_min: int = 200
     status_max: int = 399
     body: str | None = None  # a substring that the body must hold
-    interval_s: float = 0.25
+    interval_s: float = 0.1
     timeout_s: float = 5.0
     successes: int = 2
     start_deadline_s: float = 60.0

@@ -81,6 +81,11 @@ def for_slot(release: Release, site: Site, slot: Slot) -> Model:
     return model
 
 
+def has_order(model: Model) -> bool:
+    """True when services wait for one another, or run something after their start."""
+    return any(s.get("depends_on") or s.get("post_start") for s in model["services"].values())
+
+
 # The project name under which stack files are resolved; never started.
 CANDIDATE = "gateway-candidate"
 

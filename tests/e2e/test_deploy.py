@@ -65,6 +65,16 @@ def test_a_rollback_after_the_previous_was_stopped_starts_it_again(start_gateway
     assert (result.code, result.final["kind"], gateway.release()) == (0, "rollback", "1")
 
 
+def test_a_rollback_to_a_kept_release_that_died_starts_it_again_first(gateway: Gateway) -> None:
+    gateway.deploy(1)
+    gateway.deploy(2)
+    docker("kill", f"{gateway.site}-blue-app-1")
+    with Load(gateway.port) as load:
+        result = gateway.cli("rollback", gateway.site, "--json")
+    assert (result.code, result.final["kind"], gateway.release()) == (0, "rollback", "1")
+    assert load.lost() == []
+
+
 @pytest.mark.parametrize(
     ("settings", "arguments", "wanted"),
     [
@@ -161,6 +171,23 @@ def test_a_staged_release_gets_no_traffic_until_it_is_switched_to(gateway: Gatew
     assert gateway.release() == "1"
     assert gateway.cli("switch", gateway.site).code == 0
     assert gateway.release() == "2"
+
+
+def test_another_gateways_stack_of_the_same_name_is_left_alone(start_gateway: Start) -> None:
+    first = start_gateway()
+    first.deploy(1)
+    second = start_gateway(GATEWAY_SITE=first.site)
+    refused = Gateway(second.container, first.site, second.port, second.folder).deploy(2)
+    assert refused.code == 1
+    assert "is not this gateway's" in refused.final["reason"]
+    assert first.release() == "1"
+
+
+def test_nginxs_workers_cannot_reach_the_controller(gateway: Gateway) -> None:
+    ask = ["exec", "-u", "nginx", gateway.container, "ls", "/run/gateway/control"]
+    done = subprocess.run(["docker", *ask], capture_output=True, text=True, timeout=30)
+    assert done.returncode != 0
+    assert "Permission denied" in done.stderr
 
 
 KILL_THE_DAEMON = """
