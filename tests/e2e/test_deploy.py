@@ -153,7 +153,14 @@ def test_ctrl_c_leaves_the_live_release_as_it_was(start_gateway: Start, phase: s
     gateway.deploy(1)
     with Load(gateway.port) as load:
         command = gateway.command("deploy", gateway.site, "--image", f"app={APP}:2")
-        client = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=gateway.env)
+        client = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=gateway.env,
+            # A shell's background job ignores SIGINT, and so would all that it starts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )
         assert client.stdout
         while phase not in client.stdout.readline().decode():
             assert client.poll() is None
