@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 
@@ -38,6 +39,8 @@ for _verb in (deploy, switch, rollback, status, history, plan, abort, cleanup):
 
 def main() -> None:
     """The one boundary that turns an error into a message and an exit code."""
+    # A terminated CLI ends as any program does, its clean-up included; the deployment goes on.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
         cli.main(standalone_mode=False)
     except click.exceptions.Exit as done:
