@@ -15,7 +15,7 @@ from gateway.ports import Clock, Engine, Proxy
 # How often things are looked at; each look is a few local system calls.
 LOOK_S = 0.05
 DRAIN_LOOK_S = 0.02
-# Nginx answers a renamed routing at once (facts: 0.15 ms); a second is beyond any doubt.
+# Nginx answers a renamed routing at once (scripts/bench: 0.15 ms); a second is beyond any doubt.
 CONFIRM_TIMEOUT_S = 1.0
 
 
@@ -144,7 +144,7 @@ class Performer:
         self.proxy.publish(self.site, serving)
         if leaving is None:
             return e.Drained()
-        # Facts: a counter may leak when a worker is killed, hence "empty twice", and the timeout.
+        # A counter may leak when a worker is killed, hence "empty twice", and the timeout.
         deadline, empty = self.clock.now() + self.site.drain_timeout_s, 0
         while self.clock.now() < deadline:
             empty = empty + 1 if self.proxy.is_idle(self.site, leaving) else 0
