@@ -5,31 +5,9 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.model import ProbePolicy, Site
-from gateway.errors import SettingsInvalid
 from gateway.settings import Settings, parse
-from gateway.settings.table import VARIABLES, Scope
-
-ONE = {"GATEWAY_DOMAIN": "shop.example.com", "GATEWAY_UPSTREAM": "app:8000"}
-TWO = {
-    "GATEWAY_SITES": "shop,my-blog",
-    "GATEWAY_SHOP_DOMAIN": "shop.example.com",
-    "GATEWAY_SHOP_UPSTREAM": "app:8000",
-    "GATEWAY_MY_BLOG_DOMAIN": "blog.example.com",
-    "GATEWAY_MY_BLOG_UPSTREAM": "web:3000",
-}
-PER_SITE = [var.name for var in VARIABLES if var.scope is not Scope.GATEWAY]
-INJECTION = "a.test; location /pwn { alias /etc/; } set $x 1"
-
-
-def problems(env: dict[str, str]) -> tuple[str, ...]:
-    with pytest.raises(SettingsInvalid) as refused:
-        parse(env)
-    return refused.value.problems
-
-
-def only_problem(env: dict[str, str]) -> str:
-    (problem,) = problems(env)
-    return problem
+from gateway.settings.table import VARIABLES
+from tests.settings_cases import INJECTION, ONE, PER_SITE, TWO, only_problem, problems
 
 
 def test_two_variables_make_a_site_with_the_model_s_defaults() -> None:
