@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -23,10 +21,15 @@ def routing_from_flag(flag: str) -> Routing:
 
 
 class RoutingFiles:
-    """One directory a site; `<site>/live` leads to a directory with exactly one file: the flag."""
+    """One symlink a site: `<routing_dir>/<site>` leads to `.states/<flag>`.
+
+    What lies there is told apart by kind (templates/gateway.conf.j2): a file is blue, a directory is
+    green, a pipe is anything else.
+    """
 
     def __init__(self, routing_dir: str | Path, state_dir: str | Path) -> None:
         self._live, self._state = Path(routing_dir), Path(state_dir) / "routing"
+        self._states = self._live / ".states"
 
     def publish(self, site: str, routing: Routing) -> None:
         """Durable first, then seen by nginx at once: a kill in between leaves the newer one to `restore`."""
@@ -35,13 +38,12 @@ class RoutingFiles:
 
     def restore(self, sites: Iterable[Site]) -> None:
         """Show what was published last; the maintenance page where nothing ever was. Raises Failed."""
-        self._live.mkdir(parents=True, exist_ok=True)
         names = {site.name for site in sites}
         for name in names:
             self._show(name, self.kept(name))
         for gone in self._live.iterdir():
-            if gone.name not in names:
-                shutil.rmtree(gone)
+            if gone.name not in names and gone != self._states:
+                gone.unlink()
 
     def kept(self, site: str) -> Routing:
         try:
@@ -67,15 +69,22 @@ class RoutingFiles:
             os.close(directory)
 
     def _show(self, site: str, routing: Routing) -> None:
-        folder = self._live / site
-        folder.mkdir(parents=True, exist_ok=True)
-        prepared = Path(tempfile.mkdtemp(prefix=".", dir=folder))
-        prepared.chmod(0o755)  # nginx's workers look into it
-        (prepared / routing.flag).touch()
-        link = folder / ".live"
+        self._prepare(routing.flag)
+        link = self._live / f".{site}.new"
         link.unlink(missing_ok=True)
-        link.symlink_to(prepared.name)
-        link.replace(folder / "live")  # the switch
-        for old in folder.iterdir():
-            if old.is_dir() and not old.is_symlink() and old.name != prepared.name:
-                shutil.rmtree(old, ignore_errors=True)
+        link.symlink_to(f"{self._states.name}/{routing.flag}")
+        link.replace(self._live / site)  # the switch
+
+    def _prepare(self, flag: str) -> None:
+        """What the symlink is to lead to; it stays, for all sites."""
+        self._states.mkdir(parents=True, exist_ok=True)
+        state = self._states / flag
+        if state.exists():
+            return
+        match flag:
+            case Slot.BLUE:
+                state.touch()
+            case Slot.GREEN:
+                state.mkdir()
+            case _:
+                os.mkfifo(state)

@@ -40,7 +40,8 @@ def prepare(settings: Settings) -> None:
     _write(NGINX_CONF, text)
     # A worker that a reload replaces lives for as long as its last connection, unless told otherwise.
     patience_s = max(site.drain_timeout_s for site in settings.sites) + 5
-    _write(NGINX_MAIN_CONF, f"worker_shutdown_timeout {patience_s:.0f}s;\n")
+    main = f"worker_shutdown_timeout {patience_s:.0f}s;\nworking_directory {ROUTING_DIR};\n"
+    _write(NGINX_MAIN_CONF, main)
     done = subprocess.run(["nginx", "-t", "-q"], capture_output=True, text=True, timeout=60)
     if done.returncode != 0:
         raise Failed(f"nginx refuses the configuration: {done.stderr.strip()}")
