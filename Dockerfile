@@ -13,10 +13,10 @@ RUN apt-get update \
     # nginx looks an empty slot's name up every second and says so in the main log each time;
     # what concerns requests is logged by our servers (templates/gateway.conf.j2).
     && sed -i -e 's,^error_log .*,error_log /var/log/nginx/error.log crit;,' \
-        # A proxied request holds two connections. What must stand outside http{} is rendered to gateway-main.d.
+        # A proxied request holds two connections.
         -e 's,worker_connections .*,worker_connections 8192;,' \
-        -e '1i include /etc/nginx/gateway-main.d/*.conf;' /etc/nginx/nginx.conf \
-    && mkdir /etc/nginx/gateway-main.d \
+        -e '1i include /run/gateway/conf/live/main.conf;' /etc/nginx/nginx.conf \
+    && echo 'include /run/gateway/conf/live/http.conf;' > /etc/nginx/conf.d/gateway.conf \
     && python3 -m venv /opt/gateway
 
 # The dependencies first: a change of the code then rebuilds in seconds.

@@ -213,7 +213,7 @@ def ratio(pairs: Sequence[tuple[Round, Round]], of: Callable[[Round], float]) ->
 
 
 def measure(lab: Lab) -> tuple[Mapping[str, Any], bool]:
-    # A test more is made for green than for blue (templates/gateway.conf.j2): half of the rounds each.
+    # A test more is made for green than for blue (templates/site.conf.j2): half of the rounds each.
     slots = [compare(lab), compare(lab)]
     ours, theirs = zip(*(pair for pairs in slots for pair in pairs), strict=True)
     took_ms, durable_ms = switch_times_ms(lab)

@@ -6,5 +6,5 @@ ROUTING_DIR = "/dev/shm/gateway/routing"  # always a tmpfs in a Docker container
 CONTROLLER_SOCKET = f"{RUN_DIR}/control/controller.sock"
 NGINX_SOCKET = f"{RUN_DIR}/nginx.sock"
 OBSERVE_SOCKET = f"{RUN_DIR}/observe.sock"
-NGINX_CONF = "/etc/nginx/conf.d/gateway.conf"
-NGINX_MAIN_CONF = "/etc/nginx/gateway-main.d/gateway.conf"  # outside http{}; the Dockerfile includes it
+# nginx.conf in the image includes live/main.conf and live/http.conf; `live` leads to a generation.
+CONF_DIR = f"{RUN_DIR}/conf"

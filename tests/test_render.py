@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
-from gateway.adapters.render import render
+from gateway.adapters.render import Place, render
 from gateway.core.model import Routing, Site, Slot
 
 SHOP = Site("shop", ("shop.test", "*.shop.test"), "app", 8000, "/stacks/stack.yaml")
@@ -14,9 +15,17 @@ SHOP_DOMAINS = "shop.test *.shop.test"
 BLOG = Site("blog", ("blog.test",), "web", 80, "/stacks/blog.yaml")
 
 
+PLACE = Place(http_port=8080, conf_dir="/c", routing_dir="/r", run_dir="/s")
+
+
+def joined(*sites: Site, place: Place = PLACE) -> str:
+    return "\n".join(render(sites, place).files.values())
+
+
 @pytest.fixture(scope="module")
 def text() -> str:
-    return render([SHOP, BLOG], generation="abc123", http_port=8080, routing_dir="/r", run_dir="/s")
+    """All files of a generation, one after the other."""
+    return joined(SHOP, BLOG)
 
 
 def block(text: str, start: str) -> str:
@@ -41,7 +50,8 @@ def test_both_slots_have_an_upstream_from_the_start(text: str, slot: Slot) -> No
 def test_proxy_pass_has_only_literals(text: str) -> None:
     """`proxy_pass http://$name` searches all upstreams one by one: slow with many sites."""
     targets = re.findall(r"proxy_pass (\S+);", text)
-    assert set(targets) == {f"http://{s}_{c}" for s in ("shop", "blog") for c in Slot}
+    probe = "http://$gateway_probed"
+    assert set(targets) == {probe, *(f"http://{s}_{c}" for s in ("shop", "blog") for c in Slot)}
 
 
 @pytest.mark.parametrize(("kind", "slot"), [("-f", "blue"), ("-d", "green")])
@@ -74,8 +84,8 @@ def test_the_name_is_read_once_so_that_a_rename_between_tests_hides_nothing(text
 
 
 def test_nginx_says_what_it_serves_by_the_very_same_name(text: str) -> None:
-    said = block(text, "location = /serving/shop")
-    assert "root /r/shop;" in said
+    said = block(text, "location ~ ^/serving/(?<gateway_site>[a-z0-9-]+)$")
+    assert "root /r/$gateway_site;" in said
     assert 'return 200 "$gateway_routing\\n";' in said
 
 
@@ -113,17 +123,29 @@ def test_an_unknown_host_is_hung_up_on(text: str) -> None:
     assert "return 444;" in default
 
 
-def test_a_wildcard_domain_is_no_host_header() -> None:
-    text = render([Site("w", ("*.w.test",), "app", 80, "/x")], generation="1")
-    assert "proxy_set_header Host *" not in text
-    assert "proxy_set_header Host www.w.test;" in text
-
-
 def test_the_internal_listener_says_the_generation_and_the_sites(text: str) -> None:
-    assert 'return 200 "abc123\\n";' in block(text, "location = /generation")
+    generation = render([SHOP, BLOG], PLACE).generation
+    assert f'return 200 "{generation}\\n";' in block(text, "location = /generation")
     assert 'return 200 "shop\\nblog\\n";' in block(text, "location = /sites")
     assert not re.search(r"listen \d.*internal", text)
 
 
-def test_the_resolver_can_be_chosen_for_tests() -> None:
-    assert "resolver 10.0.0.2 valid=1s ipv6=off;" in render([SHOP], generation="1", resolver="10.0.0.2")
+def test_the_resolver_can_be_chosen() -> None:
+    assert "resolver 10.0.0.2 valid=1s ipv6=off;" in joined(SHOP, place=Place(resolver="10.0.0.2"))
+
+
+def test_each_site_has_a_file_of_its_own() -> None:
+    files = render([SHOP, BLOG], PLACE).files
+    assert set(files) == {"main.conf", "http.conf", "sites/shop.conf", "sites/blog.conf"}
+    assert "blog" not in files["sites/shop.conf"]
+
+
+def test_a_generation_includes_its_own_sites() -> None:
+    rendered = render([SHOP], PLACE)
+    assert f"include /c/{rendered.generation}/sites/*.conf;" in rendered.files["http.conf"]
+
+
+def test_the_same_content_is_the_same_generation() -> None:
+    assert render([SHOP], PLACE) == render([SHOP], PLACE)
+    assert render([SHOP], PLACE).generation != render([SHOP, BLOG], PLACE).generation
+    assert render([SHOP], PLACE).generation != render([replace(SHOP, port=1)], PLACE).generation

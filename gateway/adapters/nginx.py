@@ -87,7 +87,7 @@ class NginxProxy:
     def probe(self, site: Site, slot: Slot) -> ProbeResult:
         policy = site.probe
         try:
-            status, body = self._get(f"http://{site.name}-{slot}.probe{policy.path}", policy.timeout_s)
+            status, body = self._get(site, slot)
         except httpx.TimeoutException:
             return _failed(f"no answer to {policy.path} within {policy.timeout_s:g} s")
         except httpx.HTTPError as error:
@@ -101,9 +101,11 @@ class NginxProxy:
             detail += f" without {policy.body!r} in its body"
         return ProbeResult(ok=ok, status=status, body=body[:BODY_SHOWN], detail=detail)
 
-    def _get(self, url: str, timeout_s: float) -> tuple[int, str]:
+    def _get(self, site: Site, slot: Slot) -> tuple[int, str]:
         """Status and the first 64 KiB of the body."""
-        headers = {"User-Agent": "gateway-probe", "Connection": "close"}
+        url, timeout_s = f"http://{_key(site, slot)}.probe{site.probe.path}", site.probe.timeout_s
+        host = site.domains[0].replace("*", "www")
+        headers = {"User-Agent": "gateway-probe", "Connection": "close", "X-Gateway-Host": host}
         with self._http.stream("GET", url, headers=headers, timeout=timeout_s) as answer:
             # httpx's timeout is for each read; a body that drips would never end.
             body, until = "", time.monotonic() + timeout_s

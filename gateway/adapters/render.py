@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import FileSystemLoader, StrictUndefined
 from jinja2.sandbox import SandboxedEnvironment
 
 from gateway.core.model import Site
-from gateway.paths import ROUTING_DIR, RUN_DIR
+from gateway.paths import CONF_DIR, ROUTING_DIR, RUN_DIR
 
 DOCKER_DNS = "127.0.0.11"
+GENERATION_CHARS = 12
+# A pipe takes 4 KiB in one piece: lines of two workers never mix (man 7 pipe).
+BUFFERED = "buffer=4k flush=1s"
 
 
 def templates_dir() -> Path:
@@ -21,29 +26,59 @@ def templates_dir() -> Path:
     return inside if inside.is_dir() else package.parent / "templates"
 
 
-def render(
-    sites: Sequence[Site],
-    *,
-    generation: str,
-    http_port: int = 80,
-    resolver: str = DOCKER_DNS,
-    routing_dir: str = ROUTING_DIR,
-    run_dir: str = RUN_DIR,
-) -> str:
-    """The file that goes to /etc/nginx/conf.d. Raises jinja2.UndefinedError on a template's mistake."""
-    environment = SandboxedEnvironment(
-        loader=FileSystemLoader(templates_dir()),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # nginx's configuration is not HTML; settings refuse every special character
-    )
-    return environment.get_template("gateway.conf.j2").render(
-        sites=sites,
-        generation=generation,
-        http_port=http_port,
-        resolver=resolver,
-        routing_dir=routing_dir,
-        run_dir=run_dir,
-    )
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where nginx finds what the configuration names."""
+
+    http_port: int = 80
+    resolver: str = DOCKER_DNS
+    conf_dir: str = CONF_DIR
+    routing_dir: str = ROUTING_DIR
+    run_dir: str = RUN_DIR
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """The generation's name, which is a hash of its content, and its files: relative path -> text."""
+
+    generation: str
+    files: Mapping[str, str]
+
+
+class Renderer:
+    """Reads the templates once."""
+
+    def __init__(self, place: Place) -> None:
+        self._place = place
+        self._environment = SandboxedEnvironment(
+            loader=FileSystemLoader(templates_dir()),
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            autoescape=False,  # nginx's configuration is not HTML; settings refuse every special character
+        )
+        place_values = {name: getattr(place, name) for name in place.__slots__}
+        self._environment.globals |= place_values | {"buffered": BUFFERED}
+
+    def site(self, site: Site) -> str:
+        """The site's own file. Raises jinja2.TemplateError on a template's mistake."""
+        return self._environment.get_template("site.conf.j2").render(site=site)
+
+    def assemble(self, sites: Mapping[Site, str]) -> Rendered:
+        """What `site` gave for each, and what they share. `sites` is not empty."""
+        # A worker that is being replaced must outlive the longest request that it may hold.
+        patience_s = f"{max(site.drain_timeout_s for site in sites) + 5:.0f}"
+        main = self._environment.get_template("main.conf.j2").render(patience_s=patience_s)
+        http = self._environment.get_template("http.conf.j2")
+        own = {f"sites/{site.name}.conf": text for site, text in sites.items()}
+        shared = {"sites": list(sites), "generation": "", "conf_dir": ""}
+        content = [main, http.render(shared), *(f"{name}\0{text}" for name, text in sorted(own.items()))]
+        generation = hashlib.sha256("\0".join(content).encode()).hexdigest()[:GENERATION_CHARS]
+        shared |= {"generation": generation, "conf_dir": f"{self._place.conf_dir}/{generation}"}
+        return Rendered(generation, {"main.conf": main, "http.conf": http.render(shared), **own})
+
+
+def render(sites: Sequence[Site], place: Place | None = None) -> Rendered:
+    renderer = Renderer(place or Place())
+    return renderer.assemble({site: renderer.site(site) for site in sites})

@@ -6,8 +6,9 @@ import os
 import re
 import socket
 import sys
+from pathlib import Path
 
-from gateway.paths import NGINX_CONF, NGINX_SOCKET
+from gateway.paths import CONF_DIR, NGINX_SOCKET
 
 TIMEOUT_S = 3.0
 
@@ -18,17 +19,20 @@ def answer(address: tuple[str, int] | str, host: str, path: str) -> bytes:
     with socket.socket(family) as peer:
         peer.settimeout(TIMEOUT_S)
         peer.connect(address)
-        peer.sendall(f"HEAD {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-        return peer.recv(64)
+        peer.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+        return peer.recv(4096)
 
 
-def problems(conf: str) -> list[str]:
-    """What is not served as the rendered file says. Sends no request to the applications."""
+def problems(live: Path) -> list[str]:
+    """What is not served as the live generation says. Sends no request to the applications."""
     found = []
-    for name in re.findall(r"location = /serving/(\S+) ", conf):
+    generation = live.readlink().name
+    if f"\r\n\r\n{generation}\n".encode() not in answer(NGINX_SOCKET, "gateway", "/generation"):
+        found.append(f"nginx does not run generation {generation}")
+    for name in sorted(file.stem for file in (live / "sites").iterdir()):
         if not answer(NGINX_SOCKET, "gateway", f"/serving/{name}").startswith(b"HTTP/1.1 200"):
             found.append(f"nginx does not serve {name}")
-    for port in set(re.findall(r"listen (\d+)", conf)):
+    for port in set(re.findall(r"listen (\d+)", (live / "http.conf").read_text())):
         # An unknown host is hung up on (444): a worker took the connection and read the request.
         if answer(("127.0.0.1", int(port)), "gateway.invalid", "/") != b"":
             found.append(f"port {port} is answered by something else")
@@ -37,8 +41,7 @@ def problems(conf: str) -> list[str]:
 
 def main() -> None:
     try:
-        with open(NGINX_CONF) as file:  # noqa: PTH123
-            found = problems(file.read())
+        found = problems(Path(CONF_DIR, "live"))
     except OSError as error:
         found = [str(error)]
     if found:
