@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -21,7 +22,8 @@ from gateway.core.model import ProbePolicy, Site, Slot
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = Path(__file__).with_name("app.py")
-IMAGE = "gateway:test-data-plane"  # a tag of its own: tests/e2e removes gateway:test when it ends
+# A tag of its own: tests/e2e removes its one when it ends.
+IMAGE = f"gateway:{os.environ.get('TEST_TAG', 'test')}-data-plane"
 SITE = Site("shop", ("shop.test",), "app", 8000, "/stacks/stack.yaml", probe=ProbePolicy(path="/"))
 ENV = {"GATEWAY_SITE": "shop", "GATEWAY_DOMAIN": "shop.test", "GATEWAY_UPSTREAM": "app:8000"}
 COMMAND_TIMEOUT_S = 280.0

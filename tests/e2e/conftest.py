@@ -18,8 +18,9 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "compose" / "demo"
-IMAGE = "gateway:test"
-APP = "gateway-test-app"
+TAG = os.environ.get("TEST_TAG", "test")  # another one for a second run on the same engine
+IMAGE = f"gateway:{TAG}"
+APP = f"gateway-app-{TAG}"
 
 
 def docker(*args: str, timeout_s: float = 300) -> str:
