@@ -93,10 +93,13 @@ class Outcome:
 
     @property
     def work_s(self) -> float:
-        """What the deploy took up to `keeping`, without watching and draining."""
-        first = float(self.answer["timeline"][0]["at"])
-        waited = self.began("keeping") - self.began("observing")
-        return self.began("keeping") - first - waited
+        """From the order until the release is live and what it replaced has left, but for `waited_s`."""
+        return self.began("keeping") - float(self.answer["created_at"]) - self.waited_s
+
+    @property
+    def waited_s(self) -> float:
+        """For watching and draining."""
+        return self.began("keeping") - self.began("observing")
 
     @property
     def breakdown(self) -> str:
@@ -246,7 +249,10 @@ def status_of(host: str, port: int, domain: str) -> int | None:
 
 
 def plain_start_s(image_tag: str) -> float:
-    """From `docker compose up -d` of the demo's stack, without a gateway, to its first good answer."""
+    """From `docker compose up -d` of the demo's stack, without a gateway, until it serves.
+
+    That is when it answers and its own health check has passed.
+    """
     project, client = "gateway-plain", docker.from_env(version="auto")
     stack = ["docker", "compose", "-p", project, "-f", str(DEMO / "stack.yaml")]
     run(*stack, "down", "-t", "2", check=False)
@@ -260,7 +266,7 @@ def plain_start_s(image_tag: str) -> float:
     )
     try:
         while time.monotonic() < began + 60:
-            address = _address(client, project)
+            address = _healthy_address(client, project)
             if address and status_of(address, 8000, DOMAIN) == 200:
                 return time.monotonic() - began
             time.sleep(POLL_S)
@@ -272,10 +278,10 @@ def plain_start_s(image_tag: str) -> float:
             client.close()
 
 
-def _address(client: docker.DockerClient, project: str) -> str:
-    """The address of the project's container, as soon as it has one. Asked of the API: 2-3 ms."""
+def _healthy_address(client: docker.DockerClient, project: str) -> str:
+    """The address of the project's container, as soon as it is healthy. Asked of the API: 2-3 ms."""
     label = {"label": [f"com.docker.compose.project={project}"]}
-    for found in client.api.containers(filters=label):
+    for found in client.api.containers(filters=label | {"health": ["healthy"]}):
         for network in found["NetworkSettings"]["Networks"].values():
             return str(network["IPAddress"])
     return ""

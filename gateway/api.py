@@ -14,10 +14,14 @@ from starlette.routing import Route
 
 from gateway import errors
 from gateway.controller import Controller, Order
+from gateway.core.model import Phase
 from gateway.core.plan import Request
+from gateway.core.transitions import TERMINAL
 from gateway.views import Views
 
 Body = Mapping[str, Any]
+Line = dict[str, Any] | None  # of a deployment's progress; None is a heartbeat
+MAY_STOP_AT = {Phase.READY, Phase.KEEPING, *TERMINAL}
 HTTP_STATUS = {1: 409, 2: 400, 4: 500, 5: 423, 6: 503}
 
 
@@ -26,6 +30,15 @@ def create_app(controller: Controller, views: Views) -> Starlette:
 
     def told(order: Order | None) -> Any:
         return order and views.describe(order.deployment.number) | {"back": order.back}
+
+    def told_whole(number: int) -> Callable[[Line], Line]:
+        """Where a follower may stop it gets the whole deployment, so that it need not ask again."""
+
+        def whole(line: Line) -> Line:
+            stops = line and "waiting" not in line and line["step"] in MAY_STOP_AT
+            return {**line, "deployment": views.describe(number)} if line and stops else line
+
+        return whole
 
     verbs: dict[str, Callable[[str, Body], Any]] = {
         "deploy": lambda site, body: told(Order(controller.deploy(site, _request(body)))),
@@ -53,8 +66,9 @@ def create_app(controller: Controller, views: Views) -> Starlette:
         return JSONResponse(await run_in_threadpool(views.describe, request.path_params["number"]))
 
     async def progress(request: HttpRequest) -> Response:
-        lines = views.progress(request.path_params["number"])
-        return StreamingResponse(_ndjson(lines.follow()), media_type="application/x-ndjson")
+        number = request.path_params["number"]
+        lines = map(told_whole(number), views.progress(number).follow())
+        return StreamingResponse(_ndjson(lines), media_type="application/x-ndjson")
 
     routes = [
         Route("/sites", sites),
@@ -85,7 +99,7 @@ def _request(body: Body) -> Request:
     )
 
 
-def _ndjson(lines: Iterator[dict[str, Any] | None]) -> Iterator[str]:
+def _ndjson(lines: Iterator[Line]) -> Iterator[str]:
     for line in lines:
         yield json.dumps(line or {"heartbeat": True}) + "\n"
 

@@ -53,25 +53,25 @@ class Controller:
                 self._runner.run(site, unfinished)
 
     def deploy(self, name: str, request: Request) -> Deployment:
-        site = self.site(name)
+        site, ordered_at = self.site(name), self._world.clock.now()
         self._refuse_if_busy(site)
         model = self._world.engine.resolve(site, request.images, request.values)
         with self._runner.lock:
             self._free_the_slot(site)
             release = self._world.journal.add_release(site.name, model, request.images)
-            return self._begin(site, release, request)
+            return self._begin(site, release, request, ordered_at)
 
-    def _begin(self, site: Site, release: Release, request: Request) -> Deployment:
+    def _begin(self, site: Site, release: Release, request: Request, ordered_at: float) -> Deployment:
         """With the lock held and the slot free: only now what is live stands still."""
         live, before = self._world.live(site)
-        deployment = candidate(site, release, live, before, request, now=self._world.clock.now())
+        deployment = candidate(site, release, live, before, request, now=ordered_at)
         deployment = self._world.journal.begin(deployment)
         self._runner.run(site, deployment)
         return deployment
 
     def rollback(self, name: str, *, to: str | None = None, by: str = "") -> Order:
         """Bring the previous release back: at once while it is warm, else as a new deployment."""
-        site = self.site(name)
+        site, ordered_at = self.site(name), self._world.clock.now()
         with self._runner.lock:
             running = self._runner.running.get(site.name)
             if running and to in (None, running.deployment.previous):
@@ -88,7 +88,7 @@ class Controller:
             if release.id == before:
                 raise errors.UsageError(f"{release.id} of {site.name} is live already")
             self._free_the_slot(site)
-            return Order(self._begin(site, release, Request(by=by, kind=Kind.ROLLBACK)))
+            return Order(self._begin(site, release, Request(by=by, kind=Kind.ROLLBACK), ordered_at))
 
     def _is_warm(self, site: Site, running: Running) -> bool:
         slot = running.deployment.previous_slot

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway import errors
 from gateway.core import events as e
 from gateway.core import plan, policy
-from gateway.core.model import Deployment, Phase, ProbeResult, Release, Routing, Site, Slot
+from gateway.core.model import Deployment, Phase, Release, Routing, Site, Slot
 from gateway.deploy import Cancelled
 from gateway.ports import Clock, Engine, Proxy
 
@@ -74,24 +74,26 @@ class Performer:
         return e.StackStarted()
 
     def _probe(self, slot: Slot) -> e.Event:
+        """Docker's health and our own probes are asked for at the same time; both must be good."""
         policy_, deadline = self.site.probe, self.clock.now() + self.site.probe.start_deadline_s
         passed, last, waiting = 0, None, "its first answer"
         while self.clock.now() < deadline:
             replicas = self.engine.replicas(self.site, slot)
             if why := policy.broken(replicas, self.site.service):
                 return e.ProbesFailed(why)
-            if policy.docker_ready(replicas, self.site.service):
+            if policy.running(replicas, self.site.service):
                 last = self.proxy.probe(self.site, slot)
                 passed = passed + 1 if last.ok else 0
+            if policy.docker_ready(replicas, self.site.service):
                 serving = sum(r.service == self.site.service for r in replicas)
                 if passed >= policy_.successes * serving:
                     return e.ProbesPassed()
-                waiting = last.detail
+                waiting = last.detail if last else waiting
             else:
                 waiting = policy.waiting_for(replicas, self.site.service)
             self.say(waiting)
             self._pause(policy_.interval_s if last is not None else LOOK_S)
-        return e.ProbesFailed(_not_ready(policy_.start_deadline_s, last, waiting))
+        return e.ProbesFailed(f"not ready within {policy_.start_deadline_s:g} s: {waiting}")
 
     def _await_order(self, deployment: Deployment, slot: Slot) -> e.Event:
         while deployment.staged and not self.orders.switch_ordered():
@@ -175,9 +177,3 @@ class Performer:
         except errors.EngineError as error:
             return e.StopFailed(str(error))
         return e.Retired()
-
-
-def _not_ready(deadline_s: float, last: ProbeResult | None, waiting: str) -> str:
-    if last is None:
-        return f"not ready within {deadline_s:g} s: {waiting}"
-    return f"not ready within {deadline_s:g} s: last probe: {last.detail}"

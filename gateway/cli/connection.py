@@ -77,18 +77,22 @@ def _container() -> str:
 
 
 def _serve(server: socket.socket, container: str) -> None:
+    ahead: list[subprocess.Popen[bytes]] = [_dial(container)]  # while the caller loads its HTTP client
     while True:
         peer, _ = server.accept()
-        # A session of its own: Ctrl-C is ours to handle, not docker's.
-        dial = subprocess.Popen(
-            ["docker", "exec", "-i", container, *DIAL],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            start_new_session=True,
-        )
-        assert dial.stdin and dial.stdout
+        dial = ahead.pop() if ahead else _dial(container)
         threading.Thread(target=_pump_in, args=(peer, dial), daemon=True).start()
         threading.Thread(target=_pump_out, args=(peer, dial), daemon=True).start()
+
+
+def _dial(container: str) -> subprocess.Popen[bytes]:
+    # A session of its own: Ctrl-C is ours to handle, not docker's.
+    return subprocess.Popen(
+        ["docker", "exec", "-i", container, *DIAL],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        start_new_session=True,
+    )
 
 
 def _pump_in(peer: socket.socket, dial: subprocess.Popen[bytes]) -> None:

@@ -47,14 +47,16 @@ def follow(
     number, began = int(deployment["deployment"][1:]), time.monotonic()
     try:
         until = (expected, *ENDS) if expected == "ready" else DONE
-        _print_steps(client, number, began, as_json=as_json, timeout_s=timeout_s, until=until, only=only)
+        final = _print_steps(
+            client, number, began, as_json=as_json, timeout_s=timeout_s, until=until, only=only
+        )
     except (KeyboardInterrupt, TimeoutError) as interruption:
-        _undo(client, deployment, began, as_json=as_json)
-        _finish(client, number, as_json=as_json, expected="aborted")
+        final = _undo(client, deployment, began, as_json=as_json)
+        _finish(client, number, final, as_json=as_json, expected="aborted")
         if isinstance(interruption, KeyboardInterrupt):
             raise
         raise errors.GatewayError(f"not done within {timeout_s:g} s: undone") from interruption
-    _finish(client, number, as_json=as_json, expected=expected)
+    _finish(client, number, final, as_json=as_json, expected=expected)
 
 
 def _print_steps(
@@ -66,19 +68,22 @@ def _print_steps(
     timeout_s: float | None,
     until: Collection[str] = DONE,
     only: Collection[str] = tuple(WORDS),
-) -> None:
+) -> dict[str, Any] | None:
+    """The whole deployment as it is where we stop; None when the controller went away."""
     said = ""  # a reason is told once, by the step at which it came up
     with _as_json() if as_json else shown() as show:
         for line in client.follow(number):
             if timeout_s is not None and time.monotonic() - began > timeout_s:
                 raise TimeoutError
+            final: dict[str, Any] | None = line.pop("deployment", None)
             if line.get("step") not in only:
                 continue
             reason = line.get("reason", "")
             show(line if as_json or reason != said else {**line, "reason": ""}, time.monotonic() - began)
             said = reason or said
             if line["step"] in until and "waiting" not in line:
-                return
+                return final
+    return None
 
 
 @contextmanager
@@ -89,25 +94,31 @@ def _as_json() -> Iterator[Show]:
 def follow_undo(client: Client, deployment: dict[str, Any], *, as_json: bool) -> None:
     """Follow a deployment that is on its way back until it is undone. Raises Failed."""
     number = int(deployment["deployment"][1:])
-    _print_steps(client, number, time.monotonic(), as_json=as_json, timeout_s=None, until=ENDS, only=WAY_BACK)
-    _finish(client, number, as_json=as_json, expected="aborted")
+    final = _print_steps(
+        client, number, time.monotonic(), as_json=as_json, timeout_s=None, until=ENDS, only=WAY_BACK
+    )
+    _finish(client, number, final, as_json=as_json, expected="aborted")
     if not as_json:
         click.echo(f"{deployment['site']}: {deployment['previous'] or 'the maintenance page'} answers again")
 
 
-def _undo(client: Client, deployment: dict[str, Any], began: float, *, as_json: bool) -> None:
+def _undo(
+    client: Client, deployment: dict[str, Any], began: float, *, as_json: bool
+) -> dict[str, Any] | None:
     click.echo("interrupted: undoing it; wait for the end", err=True)
     try:
         client.post(f"/sites/{deployment['site']}/abort")
     except (errors.Busy, errors.UsageError) as late:
         click.echo(f"gateway: {late}", err=True)
-        return
+        return None
     number = int(deployment["deployment"][1:])
-    _print_steps(client, number, began, as_json=as_json, timeout_s=None, until=ENDS, only=WAY_BACK)
+    return _print_steps(client, number, began, as_json=as_json, timeout_s=None, until=ENDS, only=WAY_BACK)
 
 
-def _finish(client: Client, number: int, *, as_json: bool, expected: str) -> None:
-    final = client.get(f"/deployments/{number}")
+def _finish(
+    client: Client, number: int, final: dict[str, Any] | None, *, as_json: bool, expected: str
+) -> None:
+    final = final or client.get(f"/deployments/{number}")
     if as_json:
         click.echo(json.dumps(final))
     elif final["outcome"] == expected == "aborted":

@@ -113,7 +113,7 @@ class Deployment:
     slot: Slot  # where the candidate runs
     previous: str | None  # Release.id that was live when it began; None: the maintenance page
     phase: Phase
-    created_at: float  # seconds since the epoch
+    created_at: float  # when it was ordered, seconds since the epoch
     staged: bool = False  # stops in READY until it is ordered to switch
     reason: str = ""  # why it left the straight way
     by: str = ""  # who asked for it

@@ -36,10 +36,16 @@ def gone(replicas: Sequence[Replica], service: str) -> bool:
     return not any(r.service == service and r.state == "running" for r in replicas)
 
 
+def running(replicas: Sequence[Replica], service: str) -> bool:
+    """True when every container of the serving service runs, healthy or not yet."""
+    serving = [r for r in replicas if r.service == service]
+    return bool(serving) and all(r.state == "running" for r in serving)
+
+
 def docker_ready(replicas: Sequence[Replica], service: str) -> bool:
     """True when every container of the serving service runs, and is healthy where it has a check."""
-    serving = [r for r in replicas if r.service == service]
-    return bool(serving) and all(r.state == "running" and r.health in (None, "healthy") for r in serving)
+    healthy = all(r.health in (None, "healthy") for r in replicas if r.service == service)
+    return healthy and running(replicas, service)
 
 
 def waiting_for(replicas: Sequence[Replica], service: str) -> str:
