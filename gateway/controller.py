@@ -9,15 +9,17 @@ from typing import Any
 
 from gateway import errors
 from gateway.core import policy
-from gateway.core.model import Deployment, Kind, Phase, Release, Site, Slot
+from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
 from gateway.core.plan import Request, candidate
-from gateway.core.transitions import CANCELLABLE
+from gateway.core.transitions import CANCELLABLE, TERMINAL
 from gateway.runner import Runner, Running
 from gateway.world import World
 
 log = logging.getLogger("gateway")
 # How long an order waits until the slot that it needs is free.
 STOP_WAIT_S = 120.0
+# Its thread needs no more than to be waited for.
+LEAVES_THE_SITE = (Phase.KEEPING, Phase.RETIRING, *TERMINAL)
 
 
 def site_named(sites: Mapping[str, Site], name: str) -> Site:
@@ -51,12 +53,28 @@ class Controller:
             if unfinished := self._world.journal.unfinished(site.name):
                 log.info("resuming %s of %s in %s", unfinished.id, site.name, unfinished.phase)
                 self._runner.run(site, unfinished)
+            elif not self._world.journal.deployments(site.name):
+                self._adopt(site)
+
+    def _adopt(self, site: Site) -> None:
+        """After a lost state volume: what runs in one slot alone can only be what was live."""
+        try:
+            runs = [
+                slot
+                for slot in Slot
+                if not policy.gone(self._world.engine.replicas(site, slot), site.service)
+            ]
+            if len(runs) == 1:
+                self._world.proxy.publish(site, Routing(runs[0]))
+                log.warning("%s: nothing is known of it, and %s runs: it serves again", site.name, runs[0])
+        except errors.GatewayError as error:
+            log.warning("%s: can't look for a release that runs: %s", site.name, error)
 
     def deploy(self, name: str, request: Request) -> Deployment:
         site, ordered_at = self.site(name), self._world.clock.now()
         self._refuse_if_busy(site)
         model = self._world.engine.resolve(site, request.images, request.values)
-        with self._runner.lock:
+        with self._runner.lock(site.name):
             self._free_the_slot(site)
             release = self._world.journal.add_release(site.name, model, request.images)
             return self._begin(site, release, request, ordered_at)
@@ -72,7 +90,7 @@ class Controller:
     def rollback(self, name: str, *, to: str | None = None, by: str = "") -> Order:
         """Bring the previous release back: at once while it is warm, else as a new deployment."""
         site, ordered_at = self.site(name), self._world.clock.now()
-        with self._runner.lock:
+        with self._runner.lock(site.name):
             running = self._runner.running.get(site.name)
             if running and to in (None, running.deployment.previous):
                 if running.deployment.phase is not Phase.KEEPING or self._is_warm(site, running):
@@ -110,7 +128,7 @@ class Controller:
         site = self.site(name)
         if slot is not None and slot not in tuple(Slot):
             raise errors.UsageError(f"no slot {slot!r}; a site has the slots blue and green")
-        with self._runner.lock:
+        with self._runner.lock(site.name):
             live, _ = self._world.live(site)
             if slot is not None and slot == live:
                 return None
@@ -129,7 +147,7 @@ class Controller:
     def abort(self, name: str) -> Order:
         """Undo the running deployment; acknowledged only when it is saved."""
         site = self.site(name)
-        with self._runner.lock:
+        with self._runner.lock(site.name):
             running = self._runner.running.get(site.name)
             if running is None or running.deployment.phase is Phase.KEEPING:
                 raise errors.UsageError(
@@ -146,7 +164,7 @@ class Controller:
     def cleanup(self, name: str) -> dict[str, Any]:
         """Stop what a slot holds that neither answers nor belongs to a deployment."""
         site = self.site(name)
-        with self._runner.lock:
+        with self._runner.lock(site.name):
             self._free_the_slot(site)
             live, _ = self._world.live(site)
             stopped = []
@@ -169,7 +187,7 @@ class Controller:
     def _refuse_if_busy(self, site: Site) -> None:
         running = self._runner.running.get(site.name)
         deployment = running.deployment if running else self._world.journal.unfinished(site.name)
-        if deployment is None or (running and deployment.phase in (Phase.KEEPING, Phase.RETIRING)):
+        if deployment is None or (running and deployment.phase in LEAVES_THE_SITE):
             return
         if running is None:
             # Its thread ended on a bug; nothing else may begin before it is finished.
@@ -186,11 +204,11 @@ class Controller:
         if running is None or running.thread is None:
             return
         running.slot_needed.set()
-        self._runner.lock.release()
+        self._runner.lock(site.name).release()
         try:
             running.thread.join(STOP_WAIT_S)
         finally:
-            self._runner.lock.acquire()
+            self._runner.lock(site.name).acquire()
         if running := self._runner.running.get(site.name):
             raise errors.Busy(_busy(running.deployment, self._world.clock.now()))
 

@@ -68,8 +68,10 @@ class Performer:
         if self.orders.cancelled():
             raise Cancelled
         try:
-            self.engine.start(self.site, slot, self.release)
+            self.engine.start(self.site, slot, self.release, cancelled=self.orders.cancelled)
         except errors.EngineError as error:
+            if self.orders.cancelled():
+                raise Cancelled from error
             return e.StackFailed(str(error))
         return e.StackStarted()
 

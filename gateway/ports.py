@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from gateway.core.model import ProbeResult, Release, Replica, Routing, Sample, Site, Slot
@@ -33,8 +33,11 @@ class Engine(Protocol):
     def resolve(self, site: Site, images: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Any]:
         """The site's stack file as a resolved compose model; raises errors.StackInvalid with all problems."""
 
-    def start(self, site: Site, slot: Slot, release: Release) -> None:
-        """Bring the release up in the slot; returns once its containers are started, not healthy."""
+    def start(self, site: Site, slot: Slot, release: Release, *, cancelled: Callable[[], bool]) -> None:
+        """Bring the release up in the slot; returns once its containers are started, not healthy.
+
+        `cancelled` is asked while it waits (an image may have to be pulled); it then raises EngineError.
+        """
 
     def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
         """The slot's containers, one-shot ones included; empty when none exists."""

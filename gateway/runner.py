@@ -32,12 +32,16 @@ class Running:
 
 
 class Runner:
-    """`lock` guards `running` (site name -> what runs); hold it to look and act in one go."""
+    """`running`: site name -> what runs. Hold the site's lock to look at it and act in one go."""
 
     def __init__(self, world: World) -> None:
         self._world = world
         self.running: dict[str, Running] = {}
-        self.lock = threading.RLock()
+        self._locks: dict[str, threading.Lock] = {}
+
+    def lock(self, site: str) -> threading.Lock:
+        """One a site: what one waits for must not hold up the others."""
+        return self._locks.setdefault(site, threading.Lock())
 
     def run(self, site: Site, deployment: Deployment) -> None:
         running = Running(deployment)
@@ -82,7 +86,7 @@ class Runner:
             # A bug. The phase is durable; the next start of the controller repeats its step.
             log.exception("%s stopped unexpectedly", running.deployment.id)
         finally:
-            with self.lock:
+            with self.lock(site.name):
                 if self.running.get(site.name) is running:
                     del self.running[site.name]
             running.progress.close()
@@ -96,7 +100,7 @@ class Runner:
                 self._world.clock.sleep(RETRY_S)
 
     def _settle_once(self, running: Running, deployment: Deployment, event: Event) -> Deployment:
-        with self.lock:  # cancels are acknowledged under it too
+        with self.lock(deployment.site):  # cancels are acknowledged under it too
             cancel_requested, _ = self._world.journal.orders(deployment.number)
             deployment = decide(deployment, event, cancel_requested=cancel_requested)
             self._world.journal.save(deployment)

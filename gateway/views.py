@@ -93,10 +93,9 @@ class Views:
 
     def progress(self, number: int) -> Progress:
         """The lines of a deployment; those of one that has ended are told from the journal."""
-        with self._runner.lock:
-            for running in self._runner.running.values():
-                if running.deployment.number == number:
-                    return running.progress
+        for running in list(self._runner.running.values()):
+            if running.deployment.number == number:
+                return running.progress
         ended = Progress()
         for entry in self.describe(number)["timeline"]:
             ended.tell({"step": entry["phase"], "at": entry["at"]})

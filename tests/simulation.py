@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -131,7 +131,9 @@ class SimulatedWorld:
     def resolve(self, site: Site, images: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Any]:
         return {"services": {"app": {"image": "shop:2"}}}
 
-    def start(self, site: Site, slot: Slot, release: Release) -> None:
+    def start(
+        self, site: Site, slot: Slot, release: Release, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         self._call()
         if self.routing.slot is slot:
             raise Violation("a stack is started over the one that serves")

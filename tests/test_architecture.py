@@ -40,7 +40,7 @@ HOMES = {
 READS_ENVIRONMENT = {
     "gateway.daemon": "the controller's settings",
     "gateway.agent.prepare": "the agent's settings",
-    "gateway.adapters.compose": "passes PATH and the like on to `docker compose`",
+    "gateway.adapters.compose_command": "passes PATH and the like on to `docker compose`",
     "gateway.cli.connection": "GATEWAY_CONTAINER, on a host",
     "gateway.cli.terminal": "NO_COLOR",
 }

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
@@ -15,16 +13,14 @@ import docker
 import requests
 from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
+from docker.utils import kwargs_from_env
 
+from gateway.adapters.compose_command import PASSED_ON, run_compose
 from gateway.core import stack
 from gateway.core.model import Release, Replica, Site, Slot
 from gateway.errors import EngineError, EngineUnreachable, StackInvalid
 
-COMMAND_TIMEOUT_S = 600.0
 CONFIG_TIMEOUT_S = 30.0
-# What compose needs of our environment; GATEWAY_* and secrets of ours stay out of the stacks.
-_PASSED_ON = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "TMPDIR", "LANG")
-
 # Two gateways on one engine have two networks: the network says whose a container is, also
 # after a lost state volume.
 OWNER = "gateway.network"
@@ -61,12 +57,10 @@ class ComposeEngine:
     @property
     def _docker(self) -> docker.DockerClient:
         if self._client is None:
-            self._client = docker.from_env(version="auto", timeout=60)
+            # Docker's SDK keeps a connection for each of the last 25 addresses that it asked for; a
+            # container's look is an address of its own.
+            self._client = docker.DockerClient(version="auto", timeout=60, num_pools=4, **kwargs_from_env())
         return self._client
-
-    @_translated
-    def ping(self) -> None:
-        self._docker.ping()
 
     @_translated
     def resolve(self, site: Site, images: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Any]:
@@ -74,7 +68,7 @@ class ComposeEngine:
             raise StackInvalid(
                 [f"{site.stack_file}: no such file; mount its folder into the gateway, or set the STACK_FILE"]
             )
-        if taken := sorted(set(values) & set(_PASSED_ON)):
+        if taken := sorted(set(values) & set(PASSED_ON)):
             raise StackInvalid([f"--set {key}: reserved for docker compose itself" for key in taken])
         try:
             text = self._run(
@@ -84,13 +78,16 @@ class ComposeEngine:
             )
         except EngineError as error:
             raise StackInvalid([f"{site.stack_file}: {error}"]) from error
+        self._docker.ping()  # compose reads a file without Docker; an order would then wait for it
         model: dict[str, Any] = json.loads(text)
         if found := stack.problems(model, site, images):
             raise StackInvalid(found)
         return stack.with_images(model, images)
 
     @_translated
-    def start(self, site: Site, slot: Slot, release: Release) -> None:
+    def start(
+        self, site: Site, slot: Slot, release: Release, *, cancelled: Callable[[], bool] = lambda: False
+    ) -> None:
         if foreign := self._foreign(site, slot):
             raise EngineError(
                 f"{foreign[0].name} is not this gateway's: another gateway or project has the name"
@@ -104,13 +101,13 @@ class ComposeEngine:
         # moment, so that nginx's look-up (every 1-2 s) hides behind the application's own start.
         # Attached by us and not by the model, because compose would add the service's name as
         # an alias, and one site's `app` would answer for another's.
-        self._run([*project, "create", "--remove-orphans"], stdin=text)
+        self._run([*project, "create", "--remove-orphans"], stdin=text, cancelled=cancelled)
         containers = self._containers(site, slot)
         for container in containers:
             if container.labels.get("com.docker.compose.service") == site.service:
                 self._attach(container, stack.alias(site, slot))
         if stack.has_order(model):
-            self._run([*project, "up", "-d", "--no-recreate"], stdin=text)
+            self._run([*project, "up", "-d", "--no-recreate"], stdin=text, cancelled=cancelled)
         else:
             # Compose knows nothing here that Docker doesn't, and takes 0.2-0.4 s to start itself.
             for container in containers:
@@ -163,12 +160,12 @@ class ComposeEngine:
         return found
 
     def _own_container(self) -> Container | None:
-        """The container that we run in; None on a host. Docker names a container's host by its id."""
-        name = os.environ.get("HOSTNAME", "")
-        if not Path("/.dockerenv").exists() or not name:
-            return None
+        """The container that we run in; None on a host."""
+        # Docker mounts /etc/hostname from the container's own folder. The host's name itself may
+        # have been set to anything.
+        found = re.search(r"/containers/([0-9a-f]{64})/hostname ", Path("/proc/self/mountinfo").read_text())
         try:
-            return self._docker.containers.get(name)
+            return self._docker.containers.get(found[1]) if found else None
         except NotFound:
             return None
 
@@ -217,33 +214,3 @@ def _replica(attrs: Mapping[str, Any]) -> Replica:
         oom_killed=bool(state.get("OOMKilled")),
         restarts=int(attrs.get("RestartCount") or 0),
     )
-
-
-def run_compose(
-    args: Sequence[str],
-    *,
-    stdin: str | None = None,
-    values: Mapping[str, str] | None = None,
-    timeout_s: float = COMMAND_TIMEOUT_S,
-) -> str:
-    """`docker compose ARGS`; its standard output. Raises EngineError with what compose said."""
-    env = {key: os.environ[key] for key in _PASSED_ON if key in os.environ} | dict(values or {})
-    try:
-        done = subprocess.run(
-            ["docker", "compose", "--ansi", "never", "--progress", "plain", *args],
-            input=stdin,
-            env=env,
-            capture_output=True,
-            text=True,
-            timeout=timeout_s,
-            start_new_session=True,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EngineError(f"`docker compose` did not end within {timeout_s:g} s") from error
-    if done.returncode != 0:
-        lines = [line.strip() for line in re.split(r"[\r\n]+", done.stderr) if line.strip()]
-        said = lines[-1].removeprefix("Error response from daemon: ") if lines else str(done.returncode)
-        if "Cannot connect to the Docker daemon" in said:
-            raise EngineUnreachable(f"the Docker Engine can't be reached: {said}")
-        raise EngineError(said)
-    return done.stdout

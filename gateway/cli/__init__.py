@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import sys
+import tempfile
 import traceback
+from importlib.metadata import version
 
 import click
 
@@ -42,7 +45,7 @@ def main() -> None:
     # A terminated CLI ends as any program does, its clean-up included; the deployment goes on.
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     try:
-        cli.main(standalone_mode=False)
+        sys.exit(cli.main(standalone_mode=False))
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -54,10 +57,25 @@ def main() -> None:
     except GatewayError as error:
         for line in str(error).splitlines():
             click.echo(f"gateway: {line}", err=True)
+        if "--json" in sys.argv:
+            problems = str(error).splitlines()
+            told = {"error": problems[0], "problems": problems, "exit_code": error.exit_code}
+            click.echo(json.dumps(told))
         sys.exit(error.exit_code)
     except BrokenPipeError:
         sys.exit(141)
     except Exception:
         traceback.print_exc()
-        click.echo("gateway: this is a bug; please report it with the lines above", err=True)
+        click.echo(f"gateway: this is a bug; please report it with {_report()}", err=True)
         sys.exit(Bug.exit_code)
+
+
+def _report() -> str:
+    """Where the report of what just failed was written."""
+    about = f"gateway {version('gateway')}, Python {sys.version}\n{' '.join(sys.argv)}\n\n"
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="gateway-bug-", suffix=".txt", delete=False) as file:
+            file.write(about + traceback.format_exc())
+            return file.name
+    except OSError:
+        return "the lines above"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # The controller says something at least every 2 s (progress.HEARTBEAT_S).
 SILENCE_S = 30.0
-# An order may have to wait until a stack is stopped (adapters.compose.COMMAND_TIMEOUT_S).
+# An order may have to wait until a stack is stopped (adapters.compose_command.COMMAND_TIMEOUT_S).
 ORDER_TIMEOUT_S = 660.0
 BY_EXIT_CODE: Mapping[int, type[errors.GatewayError]] = {
     2: errors.UsageError,

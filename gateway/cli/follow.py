@@ -132,17 +132,27 @@ def _finish(
         _print_diagnosis(final["diagnosis"] or {})
     if expected in (final["outcome"], final["phase"]):
         return
+    error = _unexpected(final)
+    if as_json:
+        # The deployment is the answer, and it was told: an error object would come after it.
+        click.echo(f"gateway: {error}", err=True)
+        raise click.exceptions.Exit(error.exit_code)
+    raise error
+
+
+def _unexpected(final: dict[str, Any]) -> errors.GatewayError:
+    """What to say of a deployment that did not end as it should."""
     if final["outcome"] == "running":
-        raise errors.ControllerUnreachable(
+        return errors.ControllerUnreachable(
             f"the controller restarted and goes on with {final['deployment']}: `gateway history`"
         )
     if final["outcome"] == "succeeded":
-        raise errors.GatewayError(f"too late: {final['release']} is live")
+        return errors.GatewayError(f"too late: {final['release']} is live")
     live = f"{final['previous'] or 'the maintenance page'} answers"
     said = f"{final['deployment']} {final['outcome']}: {final['reason']}"
     if final["outcome"] == "failed":
-        raise errors.Failed(f"{said}. Nothing was stopped: look at `gateway status {final['site']}`")
-    raise errors.GatewayError(f"{said}; {live}")
+        return errors.Failed(f"{said}. Nothing was stopped: look at `gateway status {final['site']}`")
+    return errors.GatewayError(f"{said}; {live}")
 
 
 def _print_diagnosis(found: dict[str, Any]) -> None:

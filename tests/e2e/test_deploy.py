@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import http.client
-import signal
 import socket
 import subprocess
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
@@ -140,36 +138,6 @@ def test_a_second_deploy_at_the_same_time_is_refused_and_told_who_holds_the_site
     assert "is busy: d1 (r1 to blue)" in second.err
     assert "@" in second.err
     wait_for(lambda: gateway.release() == "1", "the first goes on")
-
-
-def test_an_unreachable_controller_is_exit_code_6() -> None:
-    gateway = Gateway("no-such-container", "site", 0, Path())
-    assert gateway.cli("status").code == 6
-
-
-@pytest.mark.parametrize("phase", ["starting", "probing", "observing"])
-def test_ctrl_c_leaves_the_live_release_as_it_was(start_gateway: Start, phase: str) -> None:
-    gateway = start_gateway(GATEWAY_OBSERVE_S="5")
-    gateway.deploy(1)
-    with Load(gateway.port) as load:
-        command = gateway.command("deploy", gateway.site, "--image", f"app={APP}:2")
-        client = subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=gateway.env,
-            # A shell's background job ignores SIGINT, and so would all that it starts.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-        )
-        assert client.stdout
-        while phase not in client.stdout.readline().decode():
-            assert client.poll() is None
-        client.send_signal(signal.SIGINT)
-        client.communicate(timeout=60)
-    assert client.returncode == 130
-    assert load.lost() == []
-    assert gateway.release() == "1"
-    assert gateway.containers() == [f"{gateway.site}-blue-app-1"]
 
 
 def test_a_staged_release_gets_no_traffic_until_it_is_switched_to(gateway: Gateway) -> None:

@@ -1,0 +1,81 @@
+"""`docker compose`, run as a command: cancellable, bounded, and ended with us."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+from gateway.errors import EngineError, EngineUnreachable
+
+COMMAND_TIMEOUT_S = 600.0
+CANCEL_LOOK_S = 0.2
+TERM_PATIENCE_S = 5.0
+# What compose needs of our environment; GATEWAY_* and secrets of ours stay out of the stacks.
+PASSED_ON = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "TMPDIR", "LANG")
+
+
+def run_compose(
+    args: Sequence[str],
+    *,
+    stdin: str | None = None,
+    values: Mapping[str, str] | None = None,
+    timeout_s: float = COMMAND_TIMEOUT_S,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> str:
+    """`docker compose ARGS`; its standard output. Raises EngineError with what compose said."""
+    env = {key: os.environ[key] for key in PASSED_ON if key in os.environ} | dict(values or {})
+    # Killed with us: a compose that outlives a killed controller would work against its successor.
+    command = [
+        "setpriv",
+        "--pdeathsig",
+        "KILL",
+        "docker",
+        "compose",
+        "--ansi",
+        "never",
+        "--progress",
+        "plain",
+    ]
+    with subprocess.Popen(
+        [*command, *args],
+        stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=env,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        out, err = _communicate(process, stdin, timeout_s, cancelled)
+    if process.returncode == 0:
+        return out
+    lines = [line.strip() for line in re.split(r"[\r\n]+", err) if line.strip()]
+    said = lines[-1].removeprefix("Error response from daemon: ") if lines else str(process.returncode)
+    if "Cannot connect to the Docker daemon" in said:
+        raise EngineUnreachable(f"the Docker Engine can't be reached: {said}")
+    raise EngineError(said)
+
+
+def _communicate(
+    process: subprocess.Popen[str], stdin: str | None, timeout_s: float, cancelled: Callable[[], bool]
+) -> tuple[str, str]:
+    """What it wrote. Ends it, and all that it started, when the time is up or a person cancels."""
+    until, why = time.monotonic() + timeout_s, ""
+    while not why:
+        try:
+            return process.communicate(stdin, timeout=CANCEL_LOOK_S)
+        except subprocess.TimeoutExpired:
+            stdin = None  # it is on its way
+            if cancelled():
+                why = "cancelled"
+            elif time.monotonic() > until:
+                why = f"`docker compose` did not end within {timeout_s:g} s"
+    os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.communicate(timeout=TERM_PATIENCE_S)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+    raise EngineError(why)
