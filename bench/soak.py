@@ -16,8 +16,7 @@ from bench.load import Load, Target
 TOLERANCES: Mapping[str, tuple[float, float]] = {
     "controller_rss_mb": (0.10, 8.0),
     "nginx_rss_mb": (0.10, 8.0),
-    # Docker's SDK keeps a connection for each of the last 25 addresses that it asked for.
-    "controller_descriptors": (0.10, 25.0),
+    "controller_descriptors": (0.10, 8.0),
     "nginx_descriptors": (0.10, 40.0),
     "containers": (0.0, 0.5),
     "files_tmp": (0.0, 2.0),
