@@ -35,5 +35,5 @@ COPY entrypoint/ /docker-entrypoint.d/
 
 LABEL gateway.role=controller
 VOLUME /var/lib/gateway
-EXPOSE 80
+EXPOSE 80 443 443/udp
 HEALTHCHECK --interval=5s --timeout=10s --retries=3 CMD ["/opt/gateway/bin/python", "-m", "gateway.agent.healthcheck"]

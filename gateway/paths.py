@@ -8,3 +8,5 @@ NGINX_SOCKET = f"{RUN_DIR}/nginx.sock"
 OBSERVE_SOCKET = f"{RUN_DIR}/observe.sock"
 # nginx.conf in the image includes live/main.conf and live/http.conf; `live` leads to a generation.
 CONF_DIR = f"{RUN_DIR}/conf"
+# Copies of the certificates and keys in use, for root alone: nginx's master reads them.
+TLS_DIR = f"{RUN_DIR}/tls"

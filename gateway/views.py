@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from gateway import errors
@@ -10,17 +10,24 @@ from gateway.controller import site_named
 from gateway.core import policy, stack
 from gateway.core.model import Phase, Release, Site
 from gateway.core.plan import Request, candidate, describe
+from gateway.core.serving import DomainCertificate
 from gateway.core.transitions import TERMINAL
 from gateway.progress import Progress
 from gateway.runner import Runner
 from gateway.world import World
 
+Certificates = Callable[[Site], Sequence[DomainCertificate]]
+DAY_S = 86400
+
 
 class Views:
     """Thread-safe; raises errors.GatewayError with what to do next."""
 
-    def __init__(self, sites: Mapping[str, Site], world: World, runner: Runner) -> None:
+    def __init__(
+        self, sites: Mapping[str, Site], world: World, runner: Runner, certificates: Certificates
+    ) -> None:
         self._sites, self._world, self._runner = sites, world, runner
+        self._certificates = certificates
 
     def site(self, name: str) -> Site:
         return site_named(self._sites, name)
@@ -62,8 +69,15 @@ class Views:
             "live": str(live) if live else None,
             "release": release,
             "slots": slots,
+            "certificates": [self._certificate(found) for found in self._certificates(site)],
             "deployment": self.describe(running.deployment.number) if running else None,
         }
+
+    def _certificate(self, found: DomainCertificate) -> dict[str, Any]:
+        """As it lies in the folder now. `days_left` None: nothing there that can be used."""
+        until = found.certificate.expires_at if found.certificate else None
+        left = None if until is None else int((until - self._world.clock.now()) // DAY_S)
+        return {"domain": found.domain, "expires_at": until, "days_left": left, "problem": found.problem}
 
     def history(self, name: str) -> list[dict[str, Any]]:
         return [self.describe(d.number) for d in self._world.journal.deployments(self.site(name).name)]

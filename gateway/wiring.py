@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gateway.adapters.certificates import CertificateFolder
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
 from gateway.adapters.journal import SqliteJournal
 from gateway.adapters.nginx import NginxProxy, ObservedAnswers
 from gateway.adapters.routing import RoutingFiles
 from gateway.controller import Controller
+from gateway.core.model import Site
+from gateway.core.serving import DomainCertificate
 from gateway.paths import ROUTING_DIR
 from gateway.runner import Runner
 from gateway.settings import Settings
@@ -35,4 +39,8 @@ def build(settings: Settings) -> Gateway:
         clock=clock,
     )
     runner = Runner(world)
-    return Gateway(Controller(sites, world, runner), Views(sites, world, runner))
+
+    def certificates(site: Site) -> Sequence[DomainCertificate]:
+        return CertificateFolder(settings.certs_dir, now=clock.now()).of(site)
+
+    return Gateway(Controller(sites, world, runner), Views(sites, world, runner, certificates))

@@ -6,7 +6,8 @@ import pytest
 
 from gateway.errors import SettingsInvalid
 from gateway.settings import parse
-from gateway.settings.table import VARIABLES, Scope
+from gateway.settings.table import VARIABLES
+from gateway.settings.variable import Scope
 
 ONE = {"GATEWAY_DOMAIN": "shop.example.com", "GATEWAY_UPSTREAM": "app:8000"}
 TWO = {

@@ -27,6 +27,7 @@ MAY_IMPORT_ADAPTERS = {
 HOMES = {
     "docker": ("gateway.adapters.",),
     "requests": ("gateway.adapters.",),
+    "cryptography": ("gateway.adapters.certificates",),
     "jinja2": ("gateway.adapters.",),
     "watchdog": ("gateway.adapters.",),
     "sqlite3": ("gateway.adapters.",),
@@ -55,10 +56,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gateway.deploy", "gateway.world", "gateway.progress"),
     ("gateway.adapters",),
     ("gateway.ports", "gateway.settings"),
-    ("gateway.core.plan", "gateway.core.policy", "gateway.core.stack"),
+    ("gateway.core.plan", "gateway.core.policy", "gateway.core.servers", "gateway.core.stack"),
     ("gateway.core.transitions",),
     ("gateway.core.events",),
     ("gateway.core.model", "gateway.errors", "gateway.paths", "gateway.dial"),
+    ("gateway.core.serving",),
 )
 
 

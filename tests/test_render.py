@@ -9,6 +9,7 @@ import pytest
 
 from gateway.adapters.render import Place, render
 from gateway.core.model import Routing, Site, Slot
+from gateway.core.serving import Certificate
 
 SHOP = Site("shop", ("shop.test", "*.shop.test"), "app", 8000, "/stacks/stack.yaml")
 SHOP_DOMAINS = "shop.test *.shop.test"
@@ -132,6 +133,39 @@ def test_the_internal_listener_says_the_generation_and_the_sites(text: str) -> N
 
 def test_the_resolver_can_be_chosen() -> None:
     assert "resolver 10.0.0.2 valid=1s ipv6=off;" in joined(SHOP, place=Place(resolver="10.0.0.2"))
+
+
+def test_a_plain_site_pays_for_nothing_that_is_off(text: str) -> None:
+    """And what it tells the application is inherited: one directive of its own would drop them all."""
+    own = render([SHOP], PLACE).files["sites/shop.conf"]
+    server = site_server(own, SHOP_DOMAINS)
+    for absent in ("proxy_set_header", "add_header_inherit", "gzip", "limit_req", "map ", "ssl", "timeout"):
+        assert absent not in server
+    assert "limit_conn_zone" not in own
+    for absent in ("ssl_protocols", "real_ip", "geo ", "$gateway_forwarded_for", "http2", "quic"):
+        assert absent not in render([SHOP], PLACE).files["http.conf"]
+
+
+def test_the_steady_tests_come_before_everything_else_that_decides(text: str) -> None:
+    location = block(site_server(text, SHOP_DOMAINS), "location /")
+    directives = re.findall(r"^ {8}(\w+)", location, re.M)
+    assert directives[:5] == ["limit_conn", "limit_conn_dry_run", "root", "if", "if"]
+
+
+def test_a_renewed_certificate_is_another_generation() -> None:
+    first, renewed = (
+        render([SHOP], PLACE, {"shop.test": Certificate(chain, "key", 1e10)}) for chain in ("one", "two")
+    )
+    assert first.generation != renewed.generation
+    assert "ssl_reject_handshake on;" in first.files["http.conf"]
+
+
+def test_servers_of_one_site_share_what_they_serve() -> None:
+    certificates = {"shop.test": Certificate("1", "1", 1e10), "*.shop.test": Certificate("2", "2", 1e10)}
+    own = render([SHOP], PLACE, certificates).files["sites/shop.conf"]
+    served = [block(s, "location /") for s in re.split(r"^server ", own, flags=re.M) if " ssl;" in s]
+    assert len(served) == 2
+    assert served[0] == served[1]
 
 
 def test_each_site_has_a_file_of_its_own() -> None:

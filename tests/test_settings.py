@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.core.model import ProbePolicy, Site
+from gateway.core.serving import Edge, HttpsMethod, Protocol, Proxying, Tls
 from gateway.settings import Settings, parse
 from gateway.settings.table import VARIABLES
 from tests.settings_cases import INJECTION, ONE, PER_SITE, TWO, only_problem, problems
@@ -36,11 +37,33 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_MAX_5XX_SHARE": "1",
         "GATEWAY_DRAIN_TIMEOUT_S": "86400",
         "GATEWAY_KEEP_S": "0",
+        "GATEWAY_WWW": "add",
+        "GATEWAY_VIRTUAL_PORT": "65535",
+        "GATEWAY_CERTS_DIR": "/srv/certs",
+        "GATEWAY_HTTPS_PORT": "8443",
+        "GATEWAY_EXTERNAL_HTTPS_PORT": "9443",
+        "GATEWAY_HTTP3": "on",
+        "GATEWAY_ACME_DIR": "/srv/acme",
+        "GATEWAY_TRUSTED_PROXIES": "10.0.0.0/8, 2001:DB8::/32",
+        "GATEWAY_FORWARDED_HEADER": "on",
+        "GATEWAY_HTTPS_METHOD": "nohttp",
+        "GATEWAY_CERT_NAME": "_.example.com",
+        "GATEWAY_HSTS_S": "63072000",
+        "GATEWAY_PROTOCOL": "grpc",
+        "GATEWAY_MAX_BODY": "2g",
+        "GATEWAY_CONNECT_TIMEOUT_S": "0.5",
+        "GATEWAY_READ_TIMEOUT_S": "60",
+        "GATEWAY_SEND_TIMEOUT_S": "61",
+        "GATEWAY_STREAM_UPLOADS": "on",
+        "GATEWAY_GZIP": "on",
+        "GATEWAY_RATE_LIMIT": "20r/s",
+        "GATEWAY_RATE_BURST": "0",
+        "GATEWAY_CONNECTION_LIMIT": "50",
     }
     assert env.keys() == {f"GATEWAY_{var.name}" for var in VARIABLES if var.name != "SITES"}
     site = Site(
         name="my-shop",
-        domains=("shop.example.com", "*.xn--mnchen-3ya.de", "localhost"),
+        domains=("www.shop.example.com", "*.xn--mnchen-3ya.de", "www.localhost"),
         service="my_app.v2",
         port=65535,
         stack_file="/srv/stacks/a@b+c.yaml",
@@ -49,8 +72,30 @@ def test_every_variable_reaches_its_field() -> None:
         max_5xx_share=1.0,
         drain_timeout_s=86400.0,
         keep_s=0.0,
+        redirects=(("shop.example.com", "www.shop.example.com"), ("localhost", "www.localhost")),
+        tls=Tls(HttpsMethod.NOHTTP, 63072000, "_.example.com"),
+        proxying=Proxying(
+            protocol=Protocol.GRPC,
+            max_body=2 << 30,
+            connect_timeout_s=0.5,
+            read_timeout_s=60.0,
+            send_timeout_s=61.0,
+            stream_uploads=True,
+            gzip=True,
+            rate_limit="20r/s",
+            rate_burst=0,
+            connection_limit=50,
+        ),
     )
-    assert parse(env) == Settings((site,), 8080, "edge_1", "/srv/gateway")
+    edge = Edge(
+        https_port=8443,
+        external_https_port=9443,
+        http3=True,
+        acme_dir="/srv/acme",
+        trusted_proxies=("10.0.0.0/8", "2001:db8::/32"),
+        forwarded_header=True,
+    )
+    assert parse(env) == Settings((site,), 8080, "edge_1", "/srv/gateway", "/srv/certs", edge)
 
 
 def test_several_sites_keep_their_order_and_get_their_own_stack_file() -> None:

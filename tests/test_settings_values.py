@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from gateway.errors import SettingsInvalid
 from gateway.settings import parse
-from gateway.settings.table import VARIABLES, Scope
+from gateway.settings.table import VARIABLES
+from gateway.settings.variable import Scope
 from tests.settings_cases import INJECTION, ONE, PER_SITE, TWO, only_problem, problems
 
 # One value a line would take half the file.
@@ -26,7 +27,7 @@ BAD = {
         ".a.test", "a_b.test", "*", "*a.test", "a.*.test", "*.*.test", "~^x$", "münchen.de", "\u212a.test",
         "a" * 64 + ".test", ".".join(["a" * 63] * 4), "a.test\n", "a.test:80", "a.test b.test",
         "a.test,\tb.test"],
-    "UPSTREAM": ["app", "app:", ":80", "app:0", "app:65536", "app:80;", "-a:80", "a b:80", "a:b:80",
+    "UPSTREAM": ["app", "app:",  ":80", "app:0", "app:65536", "app:80;", "-a:80", "a b:80", "a:b:80",
         "a$:80"],
     "STACK_FILE": ["stack.yaml", "/stacks/../etc/x", "/stacks/$x", '/s"', "/s;", "/s{", "/s\\", "/s'"],
     "PROBE_PATH": ["up", "//evil.test/", "/a b", "/$uri", "/a;b", "/a'b", '/a"b', "/{a}", "/a\\b", "/a#b",
@@ -41,6 +42,29 @@ BAD = {
     "MAX_5XX_SHARE": ["1.01", "5%", "-0.1"],
     "DRAIN_TIMEOUT_S": ["86401", "infinity"],
     "KEEP_S": ["604801", "9" * 400],
+    "WWW": ["on", "ADD", "add;"],
+    "VIRTUAL_PORT": ["0", "65536", "80;"],
+    "CERTS_DIR": ["certs", "/a;b", "/a/../b"],
+    "HTTPS_PORT": ["0", "443s"],
+    "EXTERNAL_HTTPS_PORT": ["0", ":443"],
+    "HTTP3": ["yes", "1", "ON"],
+    "ACME_DIR": ["acme", "/$x", "/a b"],
+    "TRUSTED_PROXIES": ["10.0.0.1/8", "all", "10.0.0.0/8;", "10.0.0.0/33", "fe80::1%eth0", "1.2.3.4,1.2.3.4",
+        "0x1", "10.0.0.0/255.0.0.0"],
+    "FORWARDED_HEADER": ["x"],
+    "HTTPS_METHOD": ["on", "Redirect", "redirect;"],
+    "CERT_NAME": ["../x", "a/b", "a.crt", ".a", "a b", "a;", "$a", "*.a"],
+    "HSTS_S": ["-1", "1.5", "315360001", "1; x"],
+    "PROTOCOL": ["h2c", "gRPC"],
+    "MAX_BODY": ["1t", "-1", "01", "1 m", "1M", "1.5m", "0m", "9999999999"],
+    "CONNECT_TIMEOUT_S": ["0", "76"],
+    "READ_TIMEOUT_S": ["0", "86401"],
+    "SEND_TIMEOUT_S": ["0", "1h"],
+    "STREAM_UPLOADS": ["true"],
+    "GZIP": ["true"],
+    "RATE_LIMIT": ["20", "0r/s", "20r/h", "20r/s burst=1", "1.5r/s"],
+    "RATE_BURST": ["-1", "100001"],
+    "CONNECTION_LIMIT": ["0", "65536"],
 }
 # fmt: on
 

@@ -10,8 +10,10 @@ from pathlib import Path
 
 import httpx
 
+from gateway.adapters import grpc_health
 from gateway.adapters.routing import RoutingFiles, routing_from_flag
-from gateway.core.model import ProbeResult, Routing, Sample, Site, Slot
+from gateway.core.model import ProbePolicy, ProbeResult, Routing, Sample, Site, Slot
+from gateway.core.serving import Protocol
 from gateway.errors import Failed, ProxyError
 from gateway.paths import NGINX_SOCKET, OBSERVE_SOCKET
 
@@ -85,37 +87,47 @@ class NginxProxy:
         return self._observed.sample(_key(site, slot))
 
     def probe(self, site: Site, slot: Slot) -> ProbeResult:
-        policy = site.probe
+        policy, grpc = site.probe, site.proxying.protocol is Protocol.GRPC
+        path = grpc_health.METHOD if grpc and policy.path == "/" else policy.path
         try:
-            status, body = self._get(site, slot)
+            status, grpc_status, raw = self._get(site, slot, path)
         except httpx.TimeoutException:
-            return _failed(f"no answer to {policy.path} within {policy.timeout_s:g} s")
+            return _failed(f"no answer to {path} within {policy.timeout_s:g} s")
         except httpx.HTTPError as error:
-            return _failed(f"no answer to {policy.path}: {error}")
-        in_range = policy.status_min <= status <= policy.status_max
-        detail = f"{policy.path} answered {status}"
-        if not in_range:
-            detail += f", wanted {policy.status_min}-{policy.status_max}"
-        ok = in_range and (policy.body is None or policy.body in body)
-        if in_range and not ok:
-            detail += f" without {policy.body!r} in its body"
-        return ProbeResult(ok=ok, status=status, body=body[:BODY_SHOWN], detail=detail)
+            return _failed(f"no answer to {path}: {error}")
+        body = raw.decode(errors="replace")
+        if grpc:
+            problem = grpc_health.problem(path, status, grpc_status, raw)
+        else:
+            problem = _problem(policy, status, body)
+        return ProbeResult(not problem, status, body[:BODY_SHOWN], problem or f"{path} answered {status}")
 
-    def _get(self, site: Site, slot: Slot) -> tuple[int, str]:
-        """Status and the first 64 KiB of the body."""
-        url, timeout_s = f"http://{_key(site, slot)}.probe{site.probe.path}", site.probe.timeout_s
+    def _get(self, site: Site, slot: Slot, path: str) -> tuple[int, str | None, bytes]:
+        """Status, gRPC's status if it stands in the header, and the first 64 KiB of the body."""
+        grpc, timeout_s = site.proxying.protocol is Protocol.GRPC, site.probe.timeout_s
         host = site.domains[0].replace("*", "www")
         headers = {"User-Agent": "gateway-probe", "Connection": "close", "X-Gateway-Host": host}
-        with self._http.stream("GET", url, headers=headers, timeout=timeout_s) as answer:
+        method, content = ("POST", grpc_health.REQUEST) if grpc else ("GET", None)
+        request = self._http.build_request(
+            method,
+            f"http://{_key(site, slot)}.{'grpc-' if grpc else ''}probe{path}",
+            headers=headers | (grpc_health.HEADERS if grpc else {}),
+            content=content,
+            timeout=timeout_s,
+        )
+        answer = self._http.send(request, stream=True)
+        try:
             # httpx's timeout is for each read; a body that drips would never end.
-            body, until = "", time.monotonic() + timeout_s
-            for chunk in answer.iter_text():
+            body, until = b"", time.monotonic() + timeout_s
+            for chunk in answer.iter_bytes():
                 body += chunk
                 if len(body) > 65536:
                     break
                 if time.monotonic() > until:
                     raise httpx.ReadTimeout("the body did not end")
-            return answer.status_code, body
+            return answer.status_code, answer.headers.get("grpc-status"), body
+        finally:
+            answer.close()
 
     def _ask(self, path: str) -> httpx.Response:
         try:
@@ -127,6 +139,14 @@ class NginxProxy:
 def _key(site: Site, slot: Slot) -> str:
     """The slot's name in nginx's configuration."""
     return f"{site.name}_{slot}"
+
+
+def _problem(policy: ProbePolicy, status: int, body: str) -> str:
+    if not policy.status_min <= status <= policy.status_max:
+        return f"{policy.path} answered {status}, wanted {policy.status_min}-{policy.status_max}"
+    if policy.body is not None and policy.body not in body:
+        return f"{policy.path} answered {status} without {policy.body!r} in its body"
+    return ""
 
 
 def _failed(detail: str) -> ProbeResult:

@@ -20,7 +20,10 @@ def answer(address: tuple[str, int] | str, host: str, path: str) -> bytes:
         peer.settimeout(TIMEOUT_S)
         peer.connect(address)
         peer.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-        return peer.recv(4096)
+        try:
+            return peer.recv(4096)
+        except ConnectionResetError:  # how nginx hangs up, with reset_timedout_connection
+            return b""
 
 
 def problems(live: Path) -> list[str]:
@@ -32,9 +35,11 @@ def problems(live: Path) -> list[str]:
     for name in sorted(file.stem for file in (live / "sites").iterdir()):
         if not answer(NGINX_SOCKET, "gateway", f"/serving/{name}").startswith(b"HTTP/1.1 200"):
             found.append(f"nginx does not serve {name}")
-    for port in set(re.findall(r"listen (\d+)", (live / "http.conf").read_text())):
-        # An unknown host is hung up on (444): a worker took the connection and read the request.
-        if answer(("127.0.0.1", int(port)), "gateway.invalid", "/") != b"":
+    for port, tls in re.findall(r"listen (\d+) (ssl )?default_server", (live / "http.conf").read_text()):
+        # An unknown host is hung up on (444), and one that speaks no TLS where it must is told so: a worker
+        # took the connection and read the request.
+        said = answer(("127.0.0.1", int(port)), "gateway.invalid", "/")
+        if said if not tls else b"sent to HTTPS port" not in said:
             found.append(f"port {port} is answered by something else")
     return found
 

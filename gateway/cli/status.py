@@ -7,6 +7,9 @@ import click
 from gateway.cli import options
 from gateway.cli.client import connect
 
+# A certificate of 90 days is usually renewed with 30 left.
+SOON_DAYS = 30
+
 
 @click.command("status")
 @click.argument("site", required=False)
@@ -32,5 +35,10 @@ def command(site: str | None, as_json: bool) -> None:  # noqa: FBT001
             busy = {None: "", True: ", nothing in flight", False: ", requests in flight"}[held["idle"]]
             wrong = f", {held['problem']}" if held["problem"] else ""
             click.echo(f"  {slot:<5} {held['release'] or 'empty'}{busy}{wrong}")
+        for found in status["certificates"]:
+            if found["problem"]:
+                click.echo(f"  certificate of {found['domain']}: {found['problem']}")
+            elif found["days_left"] < SOON_DAYS:
+                click.echo(f"  certificate of {found['domain']}: {found['days_left']} days left")
         if running := status["deployment"]:
             click.echo(f"  {running['deployment']} is {running['phase']} ({running['release']})")

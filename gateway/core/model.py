@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from gateway.core.serving import Proxying, Tls
+
 
 class Slot(StrEnum):
     """A site's two fixed places. A colour says where a release runs, never how old it is."""
@@ -71,6 +73,9 @@ class Site:
     max_5xx_share: float = 0.05  # 0..1, of the requests seen while observing
     drain_timeout_s: float = 30.0
     keep_s: float = 600.0
+    redirects: tuple[tuple[str, str], ...] = ()  # host name -> the one of `domains` that it leads to
+    tls: Tls = field(default_factory=Tls)
+    proxying: Proxying = field(default_factory=Proxying)
 
 
 @dataclass(frozen=True, slots=True)

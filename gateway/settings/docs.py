@@ -6,7 +6,8 @@ import re
 import sys
 from collections.abc import Sequence
 
-from gateway.settings.table import PREFIX, VARIABLES, Scope, Variable
+from gateway.settings.table import GROUPS, PREFIX, VARIABLES
+from gateway.settings.variable import Scope, Variable
 
 _INTRO = """\
 <!-- Generated: change gateway/settings/table.py or docs.py, then run
@@ -33,27 +34,52 @@ GATEWAY_MY_BLOG_DRAIN_TIMEOUT_S=300
 GATEWAY_PROBE_PATH=/health
 ```
 
+nginx-proxy's names are read too: `VIRTUAL_HOST` for `DOMAIN`, `VIRTUAL_PORT` for the port of `UPSTREAM`,
+`CERT_NAME` and `HTTPS_METHOD`. A single site takes them without a prefix; of several, each takes its own:
+
+```
+VIRTUAL_HOST=shop.example.com
+VIRTUAL_PORT=8000
+GATEWAY_UPSTREAM=app
+```
+
+They are set for the gateway, not for the application's container, and name its service in `UPSTREAM`. If the
+same is set under our name too, ours counts before an un-prefixed one. Regular expressions and names that end
+in `.*` are not taken.
+
 An empty variable counts as unset. The gateway refuses to start with a value that breaks its rule, with an
 unknown `GATEWAY_` variable or with a host name in two sites, and names every problem at once.
 """
 
+_NOTES = {
+    "Each site": """\
+With `GATEWAY_SITES`, write `GATEWAY_<SITE>_` for `GATEWAY_`, in the tables below too. <own> then have no
+un-prefixed form. No two sites may have a host name in common, those that `WWW` adds included.
+""",
+    "TLS of a site": """\
+A domain is served over HTTPS as soon as its certificate lies in `GATEWAY_CERTS_DIR`: `shop.example.com.crt`
+and `.key`, else those of its parent `example.com` if they are for this name too. The key may be readable by
+root alone. Protocols and ciphers are Mozilla's guideline 6.0, "intermediate". A certificate that is missing,
+unreadable, for other names or without its key leaves the domain on HTTP; an expired one is still offered, but
+HTTP is not redirected to it. `gateway status` and the log say so.
+""",
+    "Proxying of a site": """\
+WebSockets and server-sent events need no setting; an answer with `X-Accel-Buffering: no` is passed on as it
+comes. Paths reach the application as the client wrote them.
+""",
+}
 _COLUMNS = ("Variable", "Meaning", "Default", "Must be", "Example")
 
 
 def render_markdown() -> str:
     """The whole page, ending in a line break."""
-    return "\n".join(
-        [
-            _INTRO,
-            "## The gateway\n",
-            *_rows([var for var in VARIABLES if var.scope is Scope.GATEWAY]),
-            "\n## Each site\n",
-            "With `GATEWAY_SITES`, write `GATEWAY_<SITE>_` for `GATEWAY_`. "
-            f"{_listed(Scope.OWN)} then have no un-prefixed form.\n",
-            *_rows([var for var in VARIABLES if var.scope is not Scope.GATEWAY]),
-            "",
-        ]
-    )
+    lines = [_INTRO]
+    for heading, variables in GROUPS.items():
+        lines += [f"## {heading}\n"]
+        if heading in _NOTES:
+            lines += [_NOTES[heading].replace("<own>", _listed(Scope.OWN))]
+        lines += [*_rows(variables), ""]
+    return "\n".join(lines)
 
 
 def _listed(scope: Scope) -> str:

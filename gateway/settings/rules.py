@@ -6,6 +6,7 @@ always matches the full value (`$` would let a final newline through).
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ _FILE = r"(?:/[A-Za-z0-9_.@+-]+)+"
 # RFC 3986 sections 3.3 and 3.4 without $ ' ; and without encoded control characters. A path that
 # begins with // would read as a host (section 3.3).
 _PATH = r"/(?!/)(?:[A-Za-z0-9._~!&()*+,=:@/?-]|%(?![01]|7[fF])[0-9A-Fa-f]{2})*"
+
+_NETWORK = r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?"
 
 _SLOT_NAMES = ("blue", "green", "maintenance")
 
@@ -77,9 +80,19 @@ def _port(raw: str) -> int:
     return port
 
 
-def _upstream(raw: str) -> tuple[str, int]:
-    service, _, port = raw.rpartition(":")
-    return _match(_DOCKER_NAME, service, 63), _port(port)
+def _upstream(raw: str) -> tuple[str, int | None]:
+    service, colon, port = raw.partition(":")
+    return _match(_DOCKER_NAME, service, 63), _port(port) if colon else None
+
+
+def _size(raw: str) -> int:
+    _match(r"0|[1-9][0-9]{0,8}[kmg]?", raw, 10)
+    shift = {"k": 10, "m": 20, "g": 30}.get(raw[-1], 0)
+    return int(raw.rstrip("kmg")) << shift
+
+
+def _networks(raw: str) -> tuple[str, ...]:
+    return _distinct([str(ipaddress.ip_network(_match(_NETWORK, one, 43))) for one in split(raw)])
 
 
 def _statuses(raw: str) -> tuple[int, int]:
@@ -126,6 +139,21 @@ def whole(low: int, high: int) -> Rule:
     return Rule(f"a whole number from {low} to {high}", read)
 
 
+def choice(*words: str) -> Rule:
+    """One of the words, as it is written."""
+
+    def read(raw: str) -> str:
+        _require(raw in words)
+        return raw
+
+    return Rule(f"{', '.join(words[:-1])} or {words[-1]}", read)
+
+
+def _on_or_off(raw: str) -> bool:
+    _require(raw in ("on", "off"))
+    return raw == "on"
+
+
 _SITE_TEXT = (
     "up to 31 of a-z, 0-9 and single -, that begins with a letter, doesn't end in - "
     "and whose last part isn't blue, green or maintenance"
@@ -156,3 +184,14 @@ PATH = Rule(
 )
 STATUSES = Rule("a status from 200 to 599, or two joined by -, the lower first", _statuses)
 TEXT = Rule("up to 200 printable characters, without line breaks or other control characters", _text)
+SWITCH = Rule("on or off", _on_or_off)
+SIZE = Rule("0 for any size, or a number of up to 9 digits of bytes, or of k, m or g of them", _size)
+NETWORKS = Rule(
+    "different addresses or networks (CIDR, without host bits) separated by commas, of IPv4 or IPv6",
+    _networks,
+)
+RATE = Rule("a number from 1 to 999999 and r/s or r/m", lambda raw: _match(r"[1-9][0-9]{0,5}r/[sm]", raw, 9))
+FILE_STEM = Rule(
+    "a file's name of up to 200 letters, digits, _ . - that begins with a letter, digit or _, without .crt",
+    lambda raw: _match(r"(?!.*\.crt)[A-Za-z0-9_][A-Za-z0-9_.-]*", raw, 200),
+)

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import Enum
-
 from gateway.core.model import Site
-from gateway.settings import rules
-from gateway.settings.rules import Rule
+from gateway.settings import rules, serving
+from gateway.settings.variable import Scope, Variable
 
 PREFIX = "GATEWAY_"
 STATE_DIR = "/var/lib/gateway"
@@ -15,25 +12,6 @@ HTTP_PORT = 80
 
 _SITE = Site(name="site", domains=(), service="", port=1, stack_file="")  # for the defaults of the model
 _PROBE = _SITE.probe
-
-
-class Scope(Enum):
-    GATEWAY = "once"
-    OWN = "each site its own"
-    SHARED = "each site its own, else the un-prefixed one"
-
-
-@dataclass(frozen=True, slots=True)
-class Variable:
-    """`name` without its prefix. `default` is written as the operator would; None: there is none."""
-
-    name: str
-    rule: Rule
-    default: str | None
-    meaning: str
-    example: str
-    scope: Scope = Scope.SHARED
-    required: bool = False
 
 
 SITE = Variable(
@@ -50,6 +28,14 @@ DOMAIN = Variable(
     "shop.example.com,*.shop.example.com",
     Scope.OWN,
     required=True,
+    foreign="VIRTUAL_HOST",
+)
+WWW = Variable(
+    "WWW",
+    rules.choice("as-is", "add", "remove"),
+    "as-is",
+    "`add` sends each domain to the same with `www.` before it, `remove` the other way round.",
+    "remove",
 )
 UPSTREAM = Variable(
     "UPSTREAM",
@@ -60,6 +46,15 @@ UPSTREAM = Variable(
     Scope.OWN,
     required=True,
 )
+VIRTUAL_PORT = Variable(
+    "VIRTUAL_PORT",
+    rules.PORT,
+    None,
+    "The port, where `UPSTREAM` names the service alone.",
+    "8000",
+    Scope.OWN,
+    foreign="VIRTUAL_PORT",
+)
 STACK_FILE = Variable(
     "STACK_FILE",
     rules.FILE,
@@ -69,7 +64,7 @@ STACK_FILE = Variable(
     Scope.OWN,
 )
 
-VARIABLES: tuple[Variable, ...] = (
+GATEWAY: tuple[Variable, ...] = (
     SITE,
     SITES,
     Variable(
@@ -96,8 +91,12 @@ VARIABLES: tuple[Variable, ...] = (
         "/srv/gateway",
         Scope.GATEWAY,
     ),
+)
+SITES_OWN: tuple[Variable, ...] = (
     DOMAIN,
+    WWW,
     UPSTREAM,
+    VIRTUAL_PORT,
     STACK_FILE,
     Variable(
         "PROBE_PATH", rules.PATH, _PROBE.path, "Path and query that the probe asks for.", "/health?ready=1"
@@ -167,3 +166,14 @@ VARIABLES: tuple[Variable, ...] = (
         "3600",
     ),
 )
+
+# By the headings of docs/configuration.md.
+GROUPS: dict[str, tuple[Variable, ...]] = {
+    "The gateway": GATEWAY + serving.EDGE,
+    "Each site": SITES_OWN,
+    "TLS of a site": serving.TLS,
+    "Proxying of a site": serving.PROXYING,
+}
+VARIABLES: tuple[Variable, ...] = tuple(var for group in GROUPS.values() for var in group)
+# What nginx-proxy calls them: read without our prefix where there is a single site.
+FOREIGN: dict[str, Variable] = {var.foreign: var for var in VARIABLES if var.foreign}

@@ -1,7 +1,8 @@
 """The application behind the gateway in these tests; standard library only.
 
 /slow?ms=N waits, /status?code=N answers so, /headers shows what arrived, /ws is a WebSocket that stays
-open until the client closes it; everything else is answered with the release's name.
+open until the client closes it, /events sends an event each 300 ms, /uploads counts the bodies that began to
+arrive, ?pad=N makes the answer that much longer; everything else is answered with the release's name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 RELEASE = os.environ["RELEASE"]
+uploads: list[str] = []
 MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 
 
@@ -28,18 +30,43 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/ws":
             self.hold_websocket()
             return
+        if url.path == "/events":
+            self.send_events()
+            return
         time.sleep(values.get("ms", 0) / 1000)
-        shown = {"release": RELEASE, "peer": self.client_address[1]}
+        shown = {"release": RELEASE, "peer": self.client_address[1], "path": self.path}
+        if url.path == "/uploads":
+            shown["uploads"] = len(uploads)
+        shown["pad"] = "x" * values.get("pad", 0)
         if url.path == "/headers":
             shown["headers"] = {name.lower(): value for name, value in self.headers.items()}
         body = json.dumps(shown).encode()
         self.send_response(values.get("code", 200))
+        self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(body)
 
     do_HEAD = do_GET
+
+    def do_POST(self) -> None:
+        uploads.append(self.path)
+        left = int(self.headers["Content-Length"])
+        while left > 0:
+            left -= len(self.rfile.read(min(left, 1 << 20)))
+        self.do_GET()
+
+    def send_events(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("X-Accel-Buffering", "no")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        for number in range(3):
+            self.wfile.write(f"data: {number}\n\n".encode())
+            time.sleep(0.3)
+        self.close_connection = True
 
     def hold_websocket(self) -> None:
         key = self.headers["Sec-WebSocket-Key"] + MAGIC

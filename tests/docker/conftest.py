@@ -10,7 +10,8 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 
@@ -47,9 +48,12 @@ def eventually(holds: Callable[[], bool], *, within_s: float = 10.0) -> float:
 class Plane:
     """A running gateway whose run, routing and state directories the tests share with it."""
 
-    def __init__(self, network: str, folder: Path, shm: Path) -> None:
+    def __init__(
+        self, network: str, folder: Path, shm: Path, *, env: Mapping[str, str] = ENV, run: Sequence[str] = ()
+    ) -> None:
         self.network, self.name = network, f"{network}-gateway"
-        self.folder, self.shm, self.port = folder, shm, 0
+        self.folder, self.shm, self.port, self.https_port = folder, shm, 0, 0
+        self._env, self._run = dict(env), list(run)
         for part in ("run", "state"):
             (folder / part).mkdir()
         self.files = RoutingFiles(shm / "routing", folder / "state")
@@ -59,8 +63,9 @@ class Plane:
         mounts = {"run": self.folder / "run", "state": self.folder / "state", "shm": self.shm}
         inside = {"run": "/run/gateway", "state": "/var/lib/gateway", "shm": "/dev/shm/gateway"}
         volumes = [word for part, path in mounts.items() for word in ("-v", f"{path}:{inside[part]}")]
-        env = [word for name, value in ENV.items() for word in ("-e", f"{name}={value}")]
-        place = ["--name", self.name, "--network", self.network, "-p", "127.0.0.1::80"]
+        env = [word for name, value in self._env.items() for word in ("-e", f"{name}={value}")]
+        place = ["--name", self.name, "--network", self.network, *self._run]
+        place += ["-p", "127.0.0.1::80", "-p", "127.0.0.1::443", "-p", "127.0.0.1::443/udp"]
         began = time.monotonic()
         docker("run", "-d", *place, *env, *volumes, IMAGE)
         self.find_port()
@@ -69,7 +74,9 @@ class Plane:
         eventually((self.folder / "run" / "observe.sock").exists)
 
     def find_port(self) -> None:
-        self.port = int(docker("port", self.name, "80").stdout.split(":")[-1])
+        self.port, self.https_port = (
+            int(docker("port", self.name, inside).stdout.split(":")[-1]) for inside in ("80", "443")
+        )
 
     def proxy(self) -> NginxProxy:
         """The adapters as the daemon has them; its observe socket is taken over."""
@@ -98,16 +105,10 @@ class Plane:
         """Which release answers now."""
         return str(json.loads(self.get()[1])["release"])
 
-    def app(self, slot: str) -> None:
-        """An application in the slot whose release has the slot's name."""
-        place = [
-            "--name",
-            f"{self.network}-{slot}",
-            "--network",
-            self.network,
-            "--network-alias",
-            f"shop-{slot}",
-        ]
+    def app(self, slot: str, *sites: str) -> None:
+        """An application in the slot, for these sites, whose release has the slot's name."""
+        aliases = [word for site in sites or ("shop",) for word in ("--network-alias", f"{site}-{slot}")]
+        place = ["--name", f"{self.network}-{slot}", "--network", self.network, *aliases]
         what = ["-e", f"RELEASE={slot}", "-v", f"{APP}:/app.py:ro", "--entrypoint", "python3"]
         docker("run", "-d", *place, *what, "gateway-lab/python:3", "/app.py")
 
@@ -141,22 +142,30 @@ def network() -> Iterator[str]:
     docker("network", "rm", name, check=False)
 
 
-@pytest.fixture(scope="module")
-def plane(gateway_image: str, network: str) -> Iterator[Plane]:
+@contextmanager
+def running_plane(
+    network: str, *sites: str, env: Mapping[str, str] = ENV, run: Sequence[str] = ()
+) -> Iterator[Plane]:
     """A gateway that nothing was released to yet, and both applications."""
     folder = Path(tempfile.mkdtemp(prefix="gw"))
     shm = Path(tempfile.mkdtemp(prefix="gw", dir="/dev/shm"))
     shm.chmod(0o755)  # nginx's workers look into it
-    plane = Plane(network, folder, shm)
+    plane = Plane(network, folder, shm, env=env, run=run)
     try:
         plane.start()
-        plane.app("blue")
-        plane.app("green")
+        plane.app("blue", *sites)
+        plane.app("green", *sites)
         yield plane
     finally:
         plane.remove()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(shm, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def plane(gateway_image: str, network: str) -> Iterator[Plane]:
+    with running_plane(network) as plane:
+        yield plane
 
 
 @pytest.fixture(scope="module")

@@ -123,11 +123,14 @@ def test_the_applications_own_503_passes_untouched(plane: Plane, proxy: NginxPro
 def test_forwarded_headers_are_ours_and_only_websocket_is_upgraded(plane: Plane, proxy: NginxProxy) -> None:
     proxy.publish(SITE, BLUE)
     forged = {"X-Forwarded-For": "6.6.6.6", "X-Real-IP": "6.6.6.6", "X-Forwarded-Proto": "https"}
+    forged |= {"X-Request-Id": "mine", "Forwarded": "for=6.6.6.6", "X-Forwarded-Port": "443"}
     _, body, _ = plane.get("/headers", headers=forged | {"Upgrade": "h2c", "Connection": "Upgrade"})
     headers = json.loads(body)["headers"]
     assert "upgrade" not in headers
     assert "connection" not in headers
     assert "6.6.6.6" not in headers.values()
+    assert "forwarded" not in headers
+    assert "x-forwarded-port" not in headers
     assert headers["x-forwarded-proto"] == "http"
     assert len(headers["x-request-id"]) == 32
     assert headers["host"] == "shop.test"

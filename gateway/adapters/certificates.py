@@ -1,0 +1,150 @@
+"""Certificates in a folder: `<domain>.crt` with its chain, and `<domain>.key`."""
+
+from __future__ import annotations
+
+import ssl
+import tempfile
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+
+from gateway.core.model import Site
+from gateway.core.serving import Certificate, DomainCertificate, HttpsMethod
+
+_Loaded = tuple[Certificate, frozenset[str]] | str | None
+
+
+class CertificateFolder:
+    """One look at the folder: each file is read at most once. Raises nothing: what is wrong is told."""
+
+    def __init__(self, folder: str | Path, *, now: float) -> None:
+        self._folder, self._now = Path(folder), now
+        self._loaded: dict[str, _Loaded] = {}
+
+    def of(self, site: Site) -> tuple[DomainCertificate, ...]:
+        """One for each name that has a certificate or a problem; none when the site is HTTP alone."""
+        if site.tls.method is HttpsMethod.NOHTTPS:
+            return ()
+        names = (*site.domains, *(name for name, _ in site.redirects))
+        found = [self._find(name, site.tls.cert_name) for name in names]
+        if any(one.certificate for one in found):
+            # Where some names have a certificate, one that has none was probably forgotten.
+            missing = "no certificate: served over HTTP"
+            found = [
+                one if one.certificate or one.problem else DomainCertificate(one.domain, None, missing)
+                for one in found
+            ]
+        return tuple(one for one in found if one.certificate or one.problem)
+
+    def _find(self, domain: str, cert_name: str | None) -> DomainCertificate:
+        """The certificate of its own, else its parent's if that covers the domain."""
+        base = domain.removeprefix("*.")
+        own, parent = cert_name or base, None if cert_name else base.partition(".")[2]
+        problem = ""
+        for stem in filter(None, (own, parent)):
+            loaded = self._load(stem)
+            if isinstance(loaded, str):
+                problem = problem or f"{stem}: {loaded}"
+            elif loaded is None:
+                if cert_name:
+                    problem = f"{stem}.crt is not in {self._folder}"
+            elif not _covers(loaded[1], domain):
+                if stem == own:
+                    problem = (
+                        f"{stem}.crt is not for {domain} but for {', '.join(sorted(loaded[1])) or 'no name'}"
+                    )
+            else:
+                certificate = loaded[0]
+                return DomainCertificate(domain, certificate, problem or _untimely(certificate))
+        return DomainCertificate(domain, None, problem)
+
+    def _load(self, stem: str) -> _Loaded:
+        if stem not in self._loaded:
+            self._loaded[stem] = self._read(stem)
+        return self._loaded[stem]
+
+    def _read(self, stem: str) -> _Loaded:
+        """The pair and the names that it is for; a problem; None where there is no such certificate."""
+        try:
+            chain = (self._folder / f"{stem}.crt").read_text()
+            key = (self._folder / f"{stem}.key").read_text()
+        except FileNotFoundError as error:
+            return None if str(error.filename).endswith(".crt") else f"{stem}.key is missing"
+        except (OSError, ValueError) as error:
+            return f"can't be read: {error}"
+        try:
+            _load_as_nginx_would(chain, key)
+            leaf = x509.load_pem_x509_certificate(chain.encode())
+            names = frozenset(_names(leaf))
+        except (ssl.SSLError, ValueError) as error:
+            return f"can't be used: {getattr(error, 'reason', None) or error}"
+        begins, ends = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
+        return Certificate(chain, key, ends, expired=not begins <= self._now < ends), names
+
+
+def by_domain(found: Iterable[DomainCertificate]) -> Mapping[str, Certificate]:
+    return {one.domain: one.certificate for one in found if one.certificate}
+
+
+class CertificateFiles:
+    """The pairs that nginx reads: copies named by their content, so no half-renewed pair is ever read."""
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+
+    def write(self, certificates: Iterable[Certificate]) -> None:
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for certificate in certificates:
+            _write_private(self._folder / f"{certificate.digest}.key", certificate.key)
+            _write_private(self._folder / f"{certificate.digest}.crt", certificate.chain)
+
+    def forget_all_but(self, configurations: Iterable[str]) -> None:
+        """Remove the pairs that none of the configurations' texts names."""
+        texts = list(configurations)
+        for file in self._folder.glob("*"):
+            if not any(file.stem in text for text in texts):
+                file.unlink(missing_ok=True)
+
+
+def _write_private(file: Path, text: str) -> None:
+    if not file.exists():
+        new = file.with_suffix(f"{file.suffix}.new")
+        new.unlink(missing_ok=True)
+        new.touch(mode=0o600)
+        new.write_text(text)
+        new.replace(file)
+
+
+def _load_as_nginx_would(chain: str, key: str) -> None:
+    """Both let OpenSSL judge: whether the key matches, is strong enough, has no passphrase."""
+    with tempfile.TemporaryDirectory() as folder:  # for the owner alone
+        files = CertificateFiles(folder)
+        pair = Certificate(chain, key, expires_at=0)
+        files.write([pair])
+        path = f"{folder}/{pair.digest}"
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(
+            f"{path}.crt", f"{path}.key", password=lambda: b""
+        )
+
+
+def _names(leaf: x509.Certificate) -> list[str]:
+    """The DNS names; RFC 9525 section 2 leaves the common name out, and so do clients."""
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return []
+    return [name.lower() for name in names.get_values_for_type(x509.DNSName)]
+
+
+def _covers(names: frozenset[str], domain: str) -> bool:
+    """RFC 9525 section 6.3: a wildcard stands for one label."""
+    return domain in names or f"*.{domain.partition('.')[2]}" in names
+
+
+def _untimely(certificate: Certificate) -> str:
+    if not certificate.expired:
+        return ""
+    until = datetime.fromtimestamp(certificate.expires_at, UTC)
+    return f"the certificate is not valid now (until {until:%Y-%m-%d}): HTTP is not redirected to it"

@@ -1,0 +1,103 @@
+"""What is wrong with a set of variables beyond each value by itself. One line a problem."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from gateway.settings import rules, table
+from gateway.settings.named import Named, hosts, value
+from gateway.settings.table import PREFIX, VARIABLES
+from gateway.settings.variable import Scope, Variable
+
+_SHOWN = 80  # characters of a refused value in a problem
+
+
+def misplaced(given: Mapping[str, str]) -> Iterator[str]:
+    """With GATEWAY_SITES, what belongs to one site has no un-prefixed form."""
+    if not given.get("GATEWAY_SITES"):
+        return
+    names = {name: var for var in VARIABLES for name in var.names}
+    for name, var in names.items():
+        raw = given.get(PREFIX + name)
+        if raw and var is table.SITE:
+            yield problem(PREFIX + name, raw, "must be unset when GATEWAY_SITES is set")
+        elif raw and var.scope is Scope.OWN:
+            rule = f"must be unset when GATEWAY_SITES is set; set GATEWAY_<SITE>_{name} for each site"
+            yield problem(PREFIX + name, raw, rule)
+
+
+def unknown(given: Mapping[str, str], known: Mapping[str, Variable]) -> Iterator[str]:
+    sites_refused = bool(given.get("GATEWAY_SITES")) and not rules.SITES.accepts(given["GATEWAY_SITES"])
+    for name in sorted(given.keys() - known.keys()):
+        of_a_site = _belongs_to_some_site(name)
+        if sites_refused and of_a_site:
+            continue  # it may be the refused site's, which has its own problem
+        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+        hint = " (or is its site missing in GATEWAY_SITES?)" if of_a_site else ""
+        yield problem(name, given[name], f"is not a known variable; the nearest is {nearest}{hint}")
+
+
+def _belongs_to_some_site(name: str) -> bool:
+    tails = [tail for var in VARIABLES if var.scope is not Scope.GATEWAY for tail in var.names]
+    return any(name.endswith(f"_{tail}") for tail in tails)
+
+
+def missing(given: Mapping[str, str], named: Sequence[Named]) -> Iterator[str]:
+    required = [var for var in VARIABLES if var.required]
+    alone = not given.get("GATEWAY_SITES")
+    if alone and not any(given.get(name) for site in named for var in required for name in site.names(var)):
+        both = " and ".join(f"{PREFIX}{var.name}={var.example.split(',')[0]}" for var in required)
+        yield f"no site is set: set {both} (or GATEWAY_SITES for several sites)"
+        return
+    for site in named:
+        for var in required:
+            name = site.prefix + var.name
+            if not any(given.get(one) for one in site.names(var)):
+                state = "empty" if name in given else "not set"
+                cause = "" if alone else f", but GATEWAY_SITES names {site.name}"
+                yield f"{name} is {state}{cause}: must be {var.rule.text}"
+
+
+def twice(given: Mapping[str, str], named: Sequence[Named]) -> Iterator[str]:
+    """Two names of one variable. Without our prefix it may be meant for another program: ours counts then."""
+    for site in named:
+        for var in VARIABLES:
+            ours, *others = [site.prefix + name for name in var.names]
+            for other in others:
+                if given.get(ours) and given.get(other):
+                    yield problem(other, given[other], f"must be unset when {ours} is set")
+
+
+def ports(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[Named]) -> Iterator[str]:
+    """A site's port stands in one place."""
+    for site in named:
+        name = site.prefix + table.UPSTREAM.name
+        if name not in values:
+            continue
+        port = next((one for one in site.names(table.VIRTUAL_PORT) if given.get(one)), "")
+        if not port and values[name][1] is None:
+            yield problem(name, given[name], f"must be {table.UPSTREAM.rule.text}")
+        elif port in values and port.startswith(PREFIX) and values[name][1] not in (None, values[port]):
+            yield problem(port, given[port], f"must be unset when {name} names a port")
+
+
+def shared_domains(values: Mapping[str, Any], named: Sequence[Named]) -> Iterator[str]:
+    owners: dict[str, str] = {}
+    for site in named:
+        name = next((one for one in site.names(table.DOMAIN) if one in values), "")
+        domains, redirects = hosts(values.get(name, ()), value(table.WWW, site, values))
+        for domain in (*domains, *(other for other, _ in redirects)):
+            owner = owners.setdefault(domain, name)
+            if owner != name:
+                yield problem(name, domain, f"must be in one site only, and {owner} has it")
+
+
+def problem(name: str, raw: str, rule: str) -> str:
+    """One line, whatever the environment holds: repr escapes line breaks and control characters."""
+    return f"{name if name.isprintable() else repr(name)}={_shortened(repr(raw))} {rule}"
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _SHOWN else text[: _SHOWN - 3] + "..."

@@ -1,0 +1,66 @@
+"""nginx-proxy's variables are read as ours, so that its users keep their environment."""
+
+from __future__ import annotations
+
+from gateway.core.serving import HttpsMethod
+from gateway.settings import parse
+from tests.settings_cases import ONE, TWO, only_problem, problems
+
+THEIRS = {"VIRTUAL_HOST": "a.test,*.a.test", "VIRTUAL_PORT": "8000", "GATEWAY_UPSTREAM": "app"}
+
+
+def test_a_single_site_takes_them_without_a_prefix() -> None:
+    (site,) = parse(THEIRS | {"CERT_NAME": "shared", "HTTPS_METHOD": "nohttps"}).sites
+    assert (site.domains, site.service, site.port) == (("a.test", "*.a.test"), "app", 8000)
+    assert (site.tls.cert_name, site.tls.method) == ("shared", HttpsMethod.NOHTTPS)
+
+
+def test_each_of_several_sites_takes_its_own() -> None:
+    env = {"GATEWAY_SITES": "a,b", "GATEWAY_A_UPSTREAM": "x", "GATEWAY_B_UPSTREAM": "y:2"}
+    env |= {"GATEWAY_A_VIRTUAL_HOST": "a.test", "GATEWAY_A_VIRTUAL_PORT": "1", "GATEWAY_B_DOMAIN": "b.test"}
+    assert [(site.domains, site.port) for site in parse(env).sites] == [(("a.test",), 1), (("b.test",), 2)]
+
+
+def test_beside_several_sites_unprefixed_ones_are_another_programs() -> None:
+    assert parse(TWO | {"VIRTUAL_HOST": ";", "HTTPS_METHOD": ";"}) == parse(TWO)
+
+
+def test_ours_counts_before_an_unprefixed_one() -> None:
+    """The gateway may stand behind an nginx-proxy that reads these of the gateway's own container."""
+    assert parse(ONE | {"VIRTUAL_HOST": "outer.test", "VIRTUAL_PORT": "80"}) == parse(ONE)
+
+
+def test_two_prefixed_names_of_one_thing_are_refused() -> None:
+    assert only_problem(ONE | {"GATEWAY_VIRTUAL_HOST": "b.test"}) == (
+        "GATEWAY_VIRTUAL_HOST='b.test' must be unset when GATEWAY_DOMAIN is set"
+    )
+    assert only_problem(ONE | {"GATEWAY_VIRTUAL_PORT": "81"}) == (
+        "GATEWAY_VIRTUAL_PORT='81' must be unset when GATEWAY_UPSTREAM names a port"
+    )
+
+
+def test_a_wrong_value_is_told_under_the_name_that_was_set() -> None:
+    found = problems(THEIRS | {"VIRTUAL_HOST": "~^x$", "HTTPS_METHOD": "on"})
+    assert [problem.split("=")[0] for problem in found] == ["HTTPS_METHOD", "VIRTUAL_HOST"]
+
+
+def test_a_service_without_a_port_is_refused() -> None:
+    (problem,) = problems({"VIRTUAL_HOST": "a.test", "GATEWAY_UPSTREAM": "app"})
+    assert problem.startswith("GATEWAY_UPSTREAM='app' must be service:port")
+
+
+def test_a_redirect_between_a_name_and_its_www_form() -> None:
+    def hosts(www: str, domain: str) -> tuple[object, object]:
+        (site,) = parse(ONE | {"GATEWAY_DOMAIN": domain, "GATEWAY_WWW": www}).sites
+        return site.domains, site.redirects
+
+    assert hosts("remove", "a.test,www.a.test") == (("a.test",), (("www.a.test", "a.test"),))
+    assert hosts("add", "a.test") == (("www.a.test",), (("a.test", "www.a.test"),))
+    assert hosts("add", "*.a.test") == (("*.a.test",), ())
+
+
+def test_a_name_that_www_adds_belongs_to_one_site_only() -> None:
+    env = TWO | {"GATEWAY_SHOP_WWW": "remove", "GATEWAY_MY_BLOG_DOMAIN": "www.shop.example.com"}
+    assert only_problem(env).startswith(
+        "GATEWAY_MY_BLOG_DOMAIN='www.shop.example.com' must be in one site only"
+    )
