@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway import errors
 from gateway.core import events as e
 from gateway.core import plan, policy
-from gateway.core.model import Deployment, Phase, Release, Routing, Site, Slot
+from gateway.core.model import Deployment, Phase, Release, Routing, Sample, Site, Slot
 from gateway.deploy import Cancelled
 from gateway.ports import Clock, Engine, Proxy
 
@@ -48,6 +48,8 @@ class Performer:
                 return self._probe(slot)
             case plan.AwaitOrder(slot):
                 return self._await_order(deployment, slot)
+            case plan.ShiftShare(routing, slot):
+                return self._shift(deployment, routing, slot)
             case plan.SwitchUpstream(routing):
                 return self._switch(deployment, routing)
             case plan.Observe(slot):
@@ -103,7 +105,14 @@ class Performer:
                 return e.CandidateLost(why)
             self.say(f"ready; waiting for `gateway switch {self.site.name}`")
             self._pause(0.5)
-        return e.SwitchOrdered()
+        return e.StepsOrdered() if deployment.shares else e.SwitchOrdered()
+
+    def _shift(self, deployment: Deployment, routing: Routing, slot: Slot) -> e.Event:
+        if why := self._unconfirmed(routing):
+            return e.StepFailed(why)
+        if why := self._watch(slot, routing.slot, self.site.step_s):
+            return e.StepFailed(f"at {routing.share} % of the visitors: {why}")
+        return e.StepPassed() if len(deployment.shares) > 1 else e.StepsPassed()
 
     def _switch(self, deployment: Deployment, routing: Routing) -> e.Event:
         confirmed, unconfirmed = (
@@ -113,17 +122,22 @@ class Performer:
         )
         if deployment.phase is Phase.REVERTING and self._is_gone(routing.slot):
             return e.RevertUnconfirmed(f"{routing.slot} runs no more: the traffic stays where it is")
+        why = self._unconfirmed(routing)
+        return unconfirmed(why) if why else confirmed()
+
+    def _unconfirmed(self, routing: Routing) -> str:
+        """Order the routing and look until nginx serves it; why it doesn't, else nothing."""
         deadline = self.clock.now() + CONFIRM_TIMEOUT_S
         why = "nginx serves something else"
         while True:
             try:
                 self.proxy.publish(self.site, routing)
                 if self.proxy.serving(self.site) == routing:
-                    return confirmed()
+                    return ""
             except errors.ProxyError as error:
                 why = str(error)
             if self.clock.now() >= deadline:
-                return unconfirmed(f"the switch to {routing.flag} could not be confirmed: {why}")
+                return f"the switch to {routing.flag} could not be confirmed: {why}"
             self.clock.sleep(DRAIN_LOOK_S)
 
     def _is_gone(self, slot: Slot | None) -> bool:
@@ -134,15 +148,21 @@ class Performer:
             return False
 
     def _observe(self, deployment: Deployment, slot: Slot) -> e.Event:
-        until = self.clock.now() + plan.observe_s(self.site, deployment)
+        why = self._watch(slot, None, plan.observe_s(self.site, deployment))
+        return e.ObservationFailed(why) if why else e.ObservationPassed()
+
+    def _watch(self, slot: Slot, beside: Slot | None, watch_s: float) -> str:
+        """Why the slot can't stay, else nothing. `beside` answers in the same time."""
+        until = self.clock.now() + watch_s
         while self.clock.now() < until:
             # The answers first: they need no Docker.
-            why = policy.too_many_errors(self.proxy.sample(self.site, slot), self.site.max_5xx_share)
+            live = self.proxy.sample(self.site, beside) if beside else Sample()
+            why = policy.worse(self.proxy.sample(self.site, slot), live, self.site)
             why = why or policy.broken(self.engine.replicas(self.site, slot), self.site.service)
             if why:
-                return e.ObservationFailed(why)
+                return why
             self._pause(min(LOOK_S * 2, max(0.0, until - self.clock.now())))
-        return e.ObservationPassed()
+        return ""
 
     def _drain(self, deployment: Deployment, leaving: Slot | None, serving: Routing) -> e.Event:
         self.proxy.publish(self.site, serving)
@@ -172,7 +192,7 @@ class Performer:
         if slot is None:
             return e.Retired()
         # Whatever led here: what nginx sends traffic to is never stopped.
-        if self.proxy.serving(self.site).slot is slot:
+        if self.proxy.serving(self.site).serves(slot):
             return e.StopFailed(f"{slot} still serves {self.site.name}: it was not stopped")
         try:
             self.engine.stop(self.site, slot)

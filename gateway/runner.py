@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from gateway import errors
 from gateway.core.events import Event
-from gateway.core.model import Deployment, Site
+from gateway.core.model import Deployment, Phase, Site
 from gateway.core.plan import Step, StopStack, SwitchUpstream
 from gateway.core.transitions import CANCELLABLE
 from gateway.deploy import Cancelled, advance, decide
@@ -55,6 +55,8 @@ class Runner:
     def _report(self, running: Running, deployment: Deployment) -> None:
         running.deployment = deployment
         line = {"step": str(deployment.phase), "at": self._world.clock.now(), "reason": deployment.reason}
+        if deployment.phase is Phase.STEPPING:
+            line["share"] = deployment.shares[0]
         running.progress.tell(line)
         log.info("%s %s %s %s", deployment.site, deployment.id, deployment.phase, deployment.reason)
 

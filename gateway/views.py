@@ -99,6 +99,7 @@ class Views:
             "previous": d.previous,
             "phase": str(d.phase),
             "outcome": outcome,
+            "shares": list(d.shares),
             "reason": d.reason,
             "by": d.by,
             "created_at": d.created_at,

@@ -10,7 +10,8 @@ from gateway.adapters.certificates import CertificateFolder
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
 from gateway.adapters.journal import SqliteJournal
-from gateway.adapters.nginx import NginxProxy, ObservedAnswers
+from gateway.adapters.nginx import NginxProxy
+from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.routing import RoutingFiles
 from gateway.controller import Controller
 from gateway.core.model import Site

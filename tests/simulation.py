@@ -36,6 +36,8 @@ SITE = Site(
     observe_s=0.5,
     drain_timeout_s=1.0,
     keep_s=0.5,
+    steps=(10, 50),
+    step_s=0.3,
 )
 CRASH_LIMIT, CALL_LIMIT = 3, 2_000
 
@@ -55,6 +57,7 @@ class Scenario:
     fault: str = "none"
     first: bool = False  # nothing was live before
     staged: bool = False
+    canary: bool = False  # the visitors come in steps
     kind: Kind = Kind.DEPLOY
     crash_at: int | None = None  # the nth port call
     crash_after_effect: bool = False
@@ -92,6 +95,7 @@ class SimulatedWorld:
     cancelled: bool = False
     ordered: bool = False
     visited: set[Phase] = field(default_factory=set)
+    shares: list[int] = field(default_factory=list)  # as they were given, repetitions left out
     stored: Deployment | None = None
 
     def __post_init__(self) -> None:
@@ -135,7 +139,7 @@ class SimulatedWorld:
         self, site: Site, slot: Slot, release: Release, *, cancelled: Callable[[], bool] = lambda: False
     ) -> None:
         self._call()
-        if self.routing.slot is slot:
+        if self.routing.serves(slot):
             raise Violation("a stack is started over the one that serves")
         self.running[slot] = release.id  # what fails half way leaves containers behind
         if self.scenario.fault == "start fails":
@@ -149,7 +153,7 @@ class SimulatedWorld:
         candidate = self.running[slot] == "r2"
         dead = candidate and (
             self.scenario.fault == "app exits"
-            or (self.scenario.fault == "candidate dies while observed" and self.routing.observed)
+            or (self.scenario.fault == "candidate dies while observed" and self._is_watched())
             or (self.scenario.fault == "candidate dies while it waits" and self._phase() is Phase.READY)
         )
         state, code = ("exited", 3) if dead else ("running", None)
@@ -157,7 +161,7 @@ class SimulatedWorld:
 
     def stop(self, site: Site, slot: Slot) -> None:
         self._call()
-        if self.routing.slot is slot:
+        if self.routing.serves(slot):
             raise Violation(f"{slot} is stopped while nginx sends it traffic")
         if slot in self.left_at_s and slot not in self.drained:
             raise Violation(f"{slot} is stopped although requests may be in flight")
@@ -174,31 +178,49 @@ class SimulatedWorld:
     def publish(self, site: Site, routing: Routing) -> None:
         self._call()
         fault = self.scenario.fault
-        to_candidate = routing.slot is not None and self.running[routing.slot] == "r2"
+        served = [slot for slot in Slot if routing.serves(slot)]
+        to_candidate = [slot for slot in served if self.running[slot] == "r2"]
         if self._proxy_is_dead() or (fault == "cutover not applied" and to_candidate):
             raise ProxyError("nginx does not answer")
-        if routing.slot is not None and self.running[routing.slot] is None:
+        if any(self.running[slot] is None for slot in served):
             raise Violation("traffic is sent to a slot that holds nothing")
         if Phase.RETIRING in self.visited and not to_candidate:
             raise Violation("the way back is taken although the previous release is being stopped")
-        if to_candidate and routing.slot not in self.proven:
+        if not self.proven.issuperset(to_candidate):
             raise Violation("traffic is sent to a candidate that was not proven healthy")
         if to_candidate and self.scenario.staged and not self.ordered:
             raise Violation("a staged candidate gets traffic before it was ordered")
-        self._leave(self.routing.slot, routing.slot)
+        if to_candidate and Phase.REVERTING in self.visited:
+            raise Violation("a candidate that was sent away gets traffic again")
+        self._leave(routing)
+        self._note_share(routing)
         self.routing = routing
         self._effect_done()
         if fault == "cutover applied but unconfirmed" and routing.observed:
             raise ProxyError("timed out")
 
-    def _leave(self, old: Slot | None, new: Slot | None) -> None:
-        if old is not None and old is not new:
-            self.left_at_s[old] = self.now_s
-            self.drained.discard(old)
+    def _leave(self, new: Routing) -> None:
+        for slot in Slot:
+            if self.routing.serves(slot) and not new.serves(slot):
+                self.left_at_s[slot] = self.now_s
+                self.drained.discard(slot)
+
+    def _note_share(self, routing: Routing) -> None:
+        if routing.share and self.shares[-1:] != [routing.share]:
+            self.shares.append(routing.share)
+        given = tuple(self.shares)
+        if self.scenario.canary and routing.observed and given != SITE.steps:
+            raise Violation(f"all visitors are sent to the candidate after {given}")
+        if given != SITE.steps[: len(given)]:
+            raise Violation(f"the steps were {given}")
+
+    def _is_watched(self) -> bool:
+        return self.routing.observed or self.routing.share > 0
 
     def _proxy_is_dead(self) -> bool:
         dead = self.scenario.fault == "proxy is dead from the cutover on"
-        return dead and (Phase.CUTOVER in self.visited or self._phase() is Phase.CUTOVER)
+        begun = {Phase.STEPPING, Phase.CUTOVER} & {*self.visited, self._phase()}
+        return dead and bool(begun)
 
     def serving(self, site: Site) -> Routing:
         self._call()
@@ -224,7 +246,7 @@ class SimulatedWorld:
         return idle
 
     def sample(self, site: Site, slot: Slot) -> Sample:
-        bad = self.scenario.fault == "candidate answers 5xx"
+        bad = self.scenario.fault == "candidate answers 5xx" and self.running[slot] == "r2"
         return Sample(100, 50 if bad else 0)
 
 
@@ -241,6 +263,7 @@ def run(scenario: Scenario, *, table: Table = TABLE) -> tuple[Deployment, Simula
         phase=Phase.STARTING,
         created_at=0.0,
         staged=scenario.staged,
+        shares=SITE.steps if scenario.canary else (),
     )
     for _ in range(CRASH_LIMIT):
         try:
@@ -316,7 +339,7 @@ def check_end(world: SimulatedWorld) -> None:
         _require(world.running[candidate] is None, "aborted, but the candidate still runs")
         _require(previous is None or world.running[previous] == "r1", "aborted, and the previous is gone")
         _require(world.cancelled or world.scenario.fault in MUST_ABORT, "aborted without a reason")
-        switched = Phase.CUTOVER in world.visited
+        switched = bool({Phase.STEPPING, Phase.CUTOVER} & world.visited)
         _require(not switched or Phase.REVERTING in world.visited, "aborted without a confirmed way back")
     elif d.phase is Phase.FAILED:
         _require(world.scenario.fault in MAY_FAIL, "failed without a reason")

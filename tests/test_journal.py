@@ -79,6 +79,25 @@ def test_a_journal_of_a_newer_gateway_is_refused_and_left_as_it_is(path: Path) -
         SqliteJournal(path, SystemClock())
 
 
+def test_a_journal_of_the_version_before_is_taken_over(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    journal.begin(DEPLOYMENT)
+    journal.close()
+    with sqlite3.connect(path) as db:
+        db.execute("ALTER TABLE deployments DROP COLUMN shares")
+        db.execute("PRAGMA user_version=1")
+    assert SqliteJournal(path, SystemClock()).unfinished("shop") == replace(DEPLOYMENT, number=1)
+
+
+def test_the_steps_to_come_survive_a_restart(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    stored = journal.begin(replace(DEPLOYMENT, shares=(10, 50)))
+    journal.save(replace(stored, phase=Phase.STEPPING, shares=(50,)))
+    journal.close()
+    found = SqliteJournal(path, SystemClock()).unfinished("shop")
+    assert found == replace(stored, phase=Phase.STEPPING, shares=(50,))
+
+
 def test_a_garbled_journal_is_an_error_and_never_an_empty_one(path: Path) -> None:
     path.write_bytes(b"not a database" * 1000)
     with pytest.raises(Failed, match="can't be read"):

@@ -16,7 +16,7 @@ SHOP_DOMAINS = "shop.test *.shop.test"
 BLOG = Site("blog", ("blog.test",), "web", 80, "/stacks/blog.yaml")
 
 
-PLACE = Place(http_port=8080, conf_dir="/c", routing_dir="/r", run_dir="/s")
+PLACE = Place(http_port=8080, conf_dir="/c", routing_dir="/r", run_dir="/s", observed_log="/o.log")
 
 
 def joined(*sites: Site, place: Place = PLACE) -> str:
@@ -62,7 +62,7 @@ def test_a_steady_site_is_told_by_what_kind_of_file_its_symlink_leads_to(
     test = block(site_server(text, SHOP_DOMAINS), f"if ({kind} shop)")
     assert f"set $gateway_slot shop_{slot};" in test
     assert f"proxy_pass http://shop_{slot};" in test
-    assert "syslog:" not in test
+    assert "/o.log" not in test
     assert re.search(r"break;\s*\}$", test)
 
 
@@ -74,7 +74,7 @@ def test_every_routing_is_told_by_the_name_of_what_the_symlink_leads_to(text: st
     test = block(server, f"if ($gateway_now = {routing.flag})")
     assert f"set $gateway_slot shop_{routing.slot};" in test
     assert f"proxy_pass http://shop_{routing.slot};" in test
-    assert ("access_log syslog:server=unix:/s/observe.sock" in test) is routing.observed
+    assert ("access_log /o.log gateway_observed" in test) is routing.observed
     assert re.search(r"break;\s*\}$", test)
 
 
@@ -82,6 +82,24 @@ def test_the_name_is_read_once_so_that_a_rename_between_tests_hides_nothing(text
     server = site_server(text, SHOP_DOMAINS)
     assert server.count("$gateway_routing;") == 1
     assert server.index("(-d shop)") < server.index("$gateway_routing;") < server.index("($gateway_now")
+
+
+def test_a_site_without_steps_is_not_charged_for_those_of_others(text: str) -> None:
+    stepping = replace(SHOP, steps=(1, 10))
+    files = render([stepping, BLOG], PLACE).files
+    assert "canary" not in files["sites/blog.conf"]
+    assert "split_clients" not in text
+    for share in (1, 10):
+        assert f"{share}% candidate;" in files["http.conf"]
+
+
+@pytest.mark.parametrize(("live", "candidate"), [("blue", "green"), ("green", "blue")])
+def test_a_step_sends_its_share_to_the_other_slot_and_counts_both(live: str, candidate: str) -> None:
+    site = render([replace(SHOP, steps=(10,))], PLACE).files["sites/shop.conf"]
+    for who, slot in (("live", live), ("candidate", candidate)):
+        test = block(site, f"if ($gateway_now = {live}-canary-{who})")
+        assert f"proxy_pass http://shop_{slot};" in test
+        assert "/o.log" in test
 
 
 def test_nginx_says_what_it_serves_by_the_very_same_name(text: str) -> None:

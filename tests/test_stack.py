@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gateway.adapters.compose import host_path
-from gateway.core.model import Release, Replica, Sample, Site, Slot
-from gateway.core.policy import broken, docker_ready, gone, too_many_errors
+from gateway.core.model import Release, Replica, Site, Slot
+from gateway.core.policy import broken, docker_ready, gone
 from gateway.core.stack import diff, for_slot, has_order, is_image_reference, problems, warnings, with_images
 
 SITE = Site(name="shop", domains=("shop.test",), service="app", port=80, stack_file="/stacks/shop.yaml")
@@ -111,12 +111,6 @@ def test_a_stack_is_ready_only_when_each_serving_container_is() -> None:
     assert docker_ready([replica(), replica(health="healthy")], "app")
     assert not docker_ready([replica(), replica(health="starting")], "app")
     assert not docker_ready([], "app")
-
-
-def test_few_answers_prove_nothing_and_many_errors_do() -> None:
-    assert too_many_errors(Sample(10, 10), 0.05) == ""
-    assert too_many_errors(Sample(100, 5), 0.05) == ""
-    assert "6 of 100" in too_many_errors(Sample(100, 6), 0.05)
 
 
 def test_what_has_not_one_running_container_can_take_no_traffic_back() -> None:

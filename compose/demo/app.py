@@ -2,7 +2,8 @@
 
 RELEASE  what it says (built into the image)
 BOOT_S   seconds before it listens (1.0)
-MODE     ok | error500 (answers 500) | hang (never answers) | exit (ends at once with code 3)
+MODE     ok | error500 (answers 500) | hang (never answers) | exit (ends at once with code 3) |
+         flaky (answers 500 to one in twenty, but not to /healthz)
 PORT     where it listens (8000)
 
 GET /            {"release": "2", "path": "/"}
@@ -37,6 +38,7 @@ def check() -> int:
 
 def serve() -> int:
     import asyncio
+    import itertools
     import json
     import signal
 
@@ -44,6 +46,7 @@ def serve() -> int:
     busy: set[Connection] = set()
     connections: set[Connection] = set()
     stopping = asyncio.Event()
+    answers = itertools.count(1)
 
     class Connection(asyncio.Protocol):
         transport: asyncio.Transport
@@ -88,7 +91,8 @@ def serve() -> int:
 
         def answer(self, method: str, path: str, close: bool) -> None:  # noqa: FBT001
             close = close or stopping.is_set()
-            status = "500 Internal Server Error" if MODE == "error500" else "200 OK"
+            bad = MODE == "error500" or (MODE == "flaky" and path != "/healthz" and next(answers) % 20 == 0)
+            status = "500 Internal Server Error" if bad else "200 OK"
             body = json.dumps({"release": RELEASE, "path": path}) + "\n"
             self.transport.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"

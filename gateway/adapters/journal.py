@@ -20,7 +20,7 @@ from gateway.core.transitions import TERMINAL
 from gateway.errors import Failed, JournalError
 from gateway.ports import Clock
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE releases (
     site TEXT NOT NULL, number INTEGER NOT NULL, stack TEXT NOT NULL, images TEXT NOT NULL,
@@ -29,7 +29,7 @@ CREATE TABLE releases (
 CREATE TABLE deployments (
     number INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, kind TEXT NOT NULL, release TEXT NOT NULL,
     slot TEXT NOT NULL, previous TEXT, phase TEXT NOT NULL, created_at REAL NOT NULL,
-    staged INTEGER NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL,
+    staged INTEGER NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL, shares TEXT NOT NULL DEFAULT '[]',
     cancelled INTEGER NOT NULL DEFAULT 0, ordered INTEGER NOT NULL DEFAULT 0,
     switch_ms REAL, diagnosis TEXT
 ) STRICT;
@@ -37,7 +37,9 @@ CREATE INDEX deployments_by_site ON deployments (site, number);
 CREATE TABLE phases (deployment INTEGER NOT NULL, phase TEXT NOT NULL, at REAL NOT NULL) STRICT;
 CREATE INDEX phases_by_deployment ON phases (deployment);
 """
-_COLUMNS = "number, site, kind, release, slot, previous, phase, created_at, staged, reason, by"
+# From the version before to this one.
+MIGRATIONS = {2: "ALTER TABLE deployments ADD COLUMN shares TEXT NOT NULL DEFAULT '[]';"}
+_COLUMNS = "number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares"
 
 
 @contextmanager
@@ -68,9 +70,10 @@ class SqliteJournal:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
             raise Failed(f"{path} was written by a newer gateway (schema {version}): use that version")
-        if version == 0:
-            # One transaction: a crash leaves either no schema or the whole one.
-            self._db.executescript(f"BEGIN; {SCHEMA} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
+        # One transaction: a crash leaves either the old schema or the whole new one.
+        changes = SCHEMA if version == 0 else "".join(MIGRATIONS[v] for v in MIGRATIONS if v > version)
+        if version < SCHEMA_VERSION:
+            self._db.executescript(f"BEGIN; {changes} PRAGMA user_version={SCHEMA_VERSION}; COMMIT;")
 
     def close(self) -> None:
         self._db.close()
@@ -102,7 +105,7 @@ class SqliteJournal:
 
     def begin(self, deployment: Deployment) -> Deployment:
         """Store a new deployment and return it with its number."""
-        values = asdict(deployment) | {"number": None}
+        values = asdict(deployment) | {"number": None, "shares": json.dumps(deployment.shares)}
         names = _COLUMNS.split(", ")
         with _translated(), self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -119,8 +122,8 @@ class SqliteJournal:
         with _translated(), self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
-                "UPDATE deployments SET phase = ?, reason = ? WHERE number = ?",
-                (deployment.phase, deployment.reason, deployment.number),
+                "UPDATE deployments SET phase = ?, reason = ?, shares = ? WHERE number = ?",
+                (deployment.phase, deployment.reason, json.dumps(deployment.shares), deployment.number),
             )
             self._note_phase(deployment)
 
@@ -177,7 +180,7 @@ class SqliteJournal:
 
 
 def _deployment(row: tuple[Any, ...]) -> Deployment:
-    number, site, kind, release, slot, previous, phase, created_at, staged, reason, by = row
+    number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares = row
     return Deployment(
         number=number,
         site=site,
@@ -188,6 +191,7 @@ def _deployment(row: tuple[Any, ...]) -> Deployment:
         phase=Phase(phase),
         created_at=created_at,
         staged=bool(staged),
+        shares=tuple(json.loads(shares)),
         reason=reason,
         by=by,
     )

@@ -2,56 +2,20 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import threading
 import time
-from pathlib import Path
 
 import httpx
 
 from gateway.adapters import grpc_health
+from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.routing import RoutingFiles, routing_from_flag
 from gateway.core.model import ProbePolicy, ProbeResult, Routing, Sample, Site, Slot
 from gateway.core.serving import Protocol
 from gateway.errors import Failed, ProxyError
-from gateway.paths import NGINX_SOCKET, OBSERVE_SOCKET
+from gateway.paths import NGINX_SOCKET
 
 ASK_TIMEOUT_S = 2.0
 BODY_SHOWN = 300  # characters
-
-
-class ObservedAnswers:
-    """Counts the answers that nginx logs while a slot is observed: one datagram each."""
-
-    def __init__(self, path: str = OBSERVE_SOCKET) -> None:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        Path(path).unlink(missing_ok=True)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
-        self._socket.bind(path)
-        os.chmod(path, 0o666)  # nginx's workers write to it  # noqa: PTH101
-        self._counts: dict[str, tuple[int, int]] = {}
-        self._lock = threading.Lock()
-        threading.Thread(target=self._receive, name="observed", daemon=True).start()
-
-    def _receive(self) -> None:
-        while True:
-            # "<190>Nov 24 13:00:00 nginx: shop_green 200"
-            words = self._socket.recv(1024).decode(errors="replace").split()
-            if len(words) < 2 or not words[-1].isdigit():
-                continue
-            with self._lock:
-                requests, errors = self._counts.get(words[-2], (0, 0))
-                self._counts[words[-2]] = (requests + 1, errors + (int(words[-1]) >= 500))
-
-    def reset(self, key: str) -> None:
-        with self._lock:
-            self._counts.pop(key, None)
-
-    def sample(self, key: str) -> Sample:
-        with self._lock:
-            return Sample(*self._counts.get(key, (0, 0)))
 
 
 class NginxProxy:
@@ -64,8 +28,9 @@ class NginxProxy:
         self._http = httpx.Client(transport=httpx.HTTPTransport(uds=nginx_socket), timeout=ASK_TIMEOUT_S)
 
     def publish(self, site: Site, routing: Routing) -> None:
-        if routing.observed and routing.slot:
-            self._observed.reset(_key(site, routing.slot))
+        for slot in Slot:
+            if routing.share or (routing.observed and routing.slot is slot):
+                self._observed.reset(_key(site, slot))
         try:
             self._files.publish(site.name, routing)
         except OSError as error:

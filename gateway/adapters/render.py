@@ -15,7 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 from gateway.core.model import Site
 from gateway.core.servers import servers
 from gateway.core.serving import Certificate, Edge, Protocol, Proxying
-from gateway.paths import CONF_DIR, ROUTING_DIR, RUN_DIR, TLS_DIR
+from gateway.paths import CONF_DIR, OBSERVED_LOG, ROUTING_DIR, RUN_DIR, TLS_DIR
 
 DOCKER_DNS = "127.0.0.11"
 GENERATION_CHARS = 12
@@ -43,6 +43,7 @@ class Place:
     conf_dir: str = CONF_DIR
     routing_dir: str = ROUTING_DIR
     run_dir: str = RUN_DIR
+    observed_log: str = OBSERVED_LOG
     tls_dir: str = TLS_DIR
     edge: Edge = field(default_factory=Edge)
 
@@ -86,6 +87,7 @@ class Renderer:
         own = {f"sites/{site.name}.conf": text for site, text in sites.items()}
         shared = {
             "sites": list(sites),
+            "shares": sorted({share for site in sites for share in site.steps}),
             "https": any(f"listen {self._place.edge.https_port} ssl;" in text for text in own.values()),
             "cleartext_http2": any(site.proxying.protocol is Protocol.GRPC for site in sites),
             "generation": "",

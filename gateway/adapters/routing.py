@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 from gateway.core.model import Routing, Site, Slot
 from gateway.errors import Failed
 
-_ROUTINGS = {r.flag: r for slot in (None, *Slot) for o in (False, True) for r in [Routing(slot, o)]}
+_STEADY = {r.flag: r for slot in Slot for o in (False, True) for r in [Routing(slot, o)]}
+_CANARY = re.compile(r"(blue|green)-canary-([1-9][0-9]?)")
 
 
 def routing_from_flag(flag: str) -> Routing:
     """Raises Failed when it is none: an unreadable state is never taken for "nothing"."""
+    if flag == Routing().flag:
+        return Routing()
+    if canary := _CANARY.fullmatch(flag):
+        return Routing(Slot(canary[1]), share=int(canary[2]))
     try:
-        return Routing() if flag == "maintenance" else _ROUTINGS[flag]
+        return _STEADY[flag]
     except KeyError:
-        raise Failed(f"{flag!r} is no routing; it is one of {', '.join(sorted(_ROUTINGS))}") from None
+        known = ", ".join(sorted(_STEADY))
+        raise Failed(f"{flag!r} is no routing; it is maintenance, <slot>-canary-<percent>, {known}") from None
 
 
 class RoutingFiles:

@@ -19,8 +19,8 @@ from gateway.cli.terminal import WORDS, Show, shown
 # From here on the order is carried out; what follows (keeping, retiring) needs no one to wait.
 ENDS = ("succeeded", "aborted", "failed")
 DONE = ("keeping", "retiring", *ENDS)
-FROM_THE_SWITCH = ("cutover", "observing", "draining", *DONE, "reverting", "unwinding", "aborting")
 WAY_BACK = ("reverting", "unwinding", "aborting", *ENDS)
+FROM_THE_SWITCH = ("stepping", "cutover", "observing", "draining", *DONE, *WAY_BACK)
 
 
 def whoami() -> str:

@@ -14,6 +14,7 @@ WORDS = {
     "starting": "starting the new release",
     "probing": "probing it through nginx",
     "ready": "healthy",
+    "stepping": "sending it a share of the visitors",
     "cutover": "switching all traffic",
     "observing": "watching it",
     "draining": "letting the previous release finish its requests",
@@ -60,4 +61,5 @@ def _plain(line: dict[str, Any], elapsed_s: float) -> None:
 
 def _text(line: dict[str, Any], elapsed_s: float) -> str:
     why = line.get("waiting") or line.get("reason") or ""
-    return f"{elapsed_s:6.1f} s  {line['step']:<10} {WORDS[line['step']]}{': ' + why if why else ''}"
+    what = WORDS[line["step"]] + (f": {line['share']} %" if "share" in line else "")
+    return f"{elapsed_s:6.1f} s  {line['step']:<10} {what}{': ' + why if why else ''}"

@@ -27,6 +27,20 @@ class ProbesFailed(Event): ...
 class SwitchOrdered(Event): ...
 
 
+class StepsOrdered(Event):
+    """Go on, but not with all visitors at once."""
+
+
+class StepPassed(Event):
+    """A share of the visitors had nothing to complain of; there is another step."""
+
+
+class StepsPassed(Event): ...
+
+
+class StepFailed(Event): ...
+
+
 class CandidateLost(Event): ...
 
 

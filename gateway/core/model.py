@@ -27,6 +27,7 @@ class Phase(StrEnum):
     STARTING = "starting"
     PROBING = "probing"
     READY = "ready"
+    STEPPING = "stepping"
     CUTOVER = "cutover"
     OBSERVING = "observing"
     DRAINING = "draining"
@@ -70,7 +71,10 @@ class Site:
     stack_file: str  # compose file of the stack, as a path inside the controller
     probe: ProbePolicy = field(default_factory=ProbePolicy)
     observe_s: float = 10.0
-    max_5xx_share: float = 0.05  # 0..1, of the requests seen while observing
+    steps: tuple[int, ...] = ()  # percent of the visitors that a candidate gets before all; rising
+    step_s: float = 60.0  # how long each of these steps is watched
+    max_5xx_share: float = 0.05  # 0..1, of the requests seen while observing, beyond the live release's share
+    max_p95_ratio: float = 3.0  # slower than the live release by more than this, and it goes; 0: not compared
     drain_timeout_s: float = 30.0
     keep_s: float = 600.0
     redirects: tuple[tuple[str, str], ...] = ()  # host name -> the one of `domains` that it leads to
@@ -80,17 +84,28 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Routing:
-    """Which slot answers for a site; None is the maintenance page. `observed`: its answers are counted."""
+    """Which slot answers for a site; None is the maintenance page.
+
+    `observed`: its answers are counted. `share`: percent of the visitors that the other slot gets,
+    while the answers of both are counted.
+    """
 
     slot: Slot | None = None
     observed: bool = False
+    share: int = 0
 
     @property
     def flag(self) -> str:
-        """Name of the one file in the site's published routing directory."""
+        """Names it in the routing directory and in nginx's configuration."""
         if self.slot is None:
             return "maintenance"
+        if self.share:
+            return f"{self.slot}-canary-{self.share}"
         return f"{self.slot}-observed" if self.observed else str(self.slot)
+
+    def serves(self, slot: Slot) -> bool:
+        """True when somebody's requests go to the slot."""
+        return slot is self.slot or (self.share > 0 and slot is not self.slot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +135,7 @@ class Deployment:
     phase: Phase
     created_at: float  # when it was ordered, seconds since the epoch
     staged: bool = False  # stops in READY until it is ordered to switch
+    shares: tuple[int, ...] = ()  # steps that are still to come, the one in progress first
     reason: str = ""  # why it left the straight way
     by: str = ""  # who asked for it
 
@@ -161,3 +177,8 @@ class Sample:
 
     requests: int = 0
     errors_5xx: int = 0
+    p95_s: float = 0.0  # until the application's first byte
+
+    @property
+    def share_5xx(self) -> float:
+        return self.errors_5xx / self.requests if self.requests else 0.0

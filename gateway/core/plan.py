@@ -24,6 +24,14 @@ class AwaitOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class ShiftShare:
+    """Send the routing's share of the visitors to the candidate, and watch how they fare."""
+
+    routing: Routing
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
 class SwitchUpstream:
     routing: Routing
 
@@ -51,7 +59,7 @@ class StopStack:
     slot: Slot | None
 
 
-Step = StartStack | Probe | AwaitOrder | SwitchUpstream | Observe | Drain | Keep | StopStack
+Step = StartStack | Probe | AwaitOrder | ShiftShare | SwitchUpstream | Observe | Drain | Keep | StopStack
 
 
 def next_step(deployment: Deployment) -> Step | None:
@@ -61,6 +69,7 @@ def next_step(deployment: Deployment) -> Step | None:
         Phase.STARTING: StartStack(slot),
         Phase.PROBING: Probe(slot),
         Phase.READY: AwaitOrder(slot),
+        Phase.STEPPING: ShiftShare(Routing(previous, share=next(iter(deployment.shares), 0)), slot),
         Phase.CUTOVER: SwitchUpstream(Routing(slot, observed=True)),
         Phase.OBSERVING: Observe(slot),
         Phase.DRAINING: Drain(previous, Routing(slot)),
@@ -103,6 +112,8 @@ def candidate(
         phase=Phase.STARTING,
         created_at=now,
         staged=request.staged,
+        # A rollback is an emergency, and before the first release there is nothing to compare with.
+        shares=site.steps if live is not None and request.kind is Kind.DEPLOY else (),
         by=request.by,
     )
 
@@ -118,6 +129,8 @@ def describe(site: Site, deployment: Deployment) -> list[str]:
     ]
     if d.staged:
         lines.append(f"wait for `gateway switch {site.name}`")
+    for share in d.shares:
+        lines.append(f"send {share} % of the visitors to {d.release}; watch them for {site.step_s:g} s")
     lines.append(f"switch all traffic of {', '.join(site.domains)} from {before} to {d.release}")
     if watch_s := observe_s(site, d):
         lines.append(f"watch {d.release} for {watch_s:g} s; go back above {site.max_5xx_share:.0%} of 5xx")

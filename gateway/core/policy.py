@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.core.model import Replica, Sample
+from gateway.core.model import Replica, Sample, Site
 
 # Fewer answers than this say nothing about a share.
 MIN_SAMPLE = 20
+# A candidate that is slower by less is not slow, whatever the ratio.
+MIN_SLOWER_S = 0.05
 
 
 def broken(replicas: Sequence[Replica], service: str) -> str:
@@ -54,13 +56,25 @@ def waiting_for(replicas: Sequence[Replica], service: str) -> str:
     return f"{late[0].name}'s health check has not passed yet" if late else "containers are not running yet"
 
 
-def too_many_errors(sample: Sample, max_5xx_share: float) -> str:
-    """Why the candidate must go; empty when it may stay."""
-    if sample.requests < MIN_SAMPLE:
+def worse(candidate: Sample, live: Sample, site: Site) -> str:
+    """Why the candidate must go, with the figures; empty when it may stay.
+
+    Compared with what the live release did in the same time, as far as both answered enough.
+    """
+    if candidate.requests < MIN_SAMPLE:
         return ""
-    share = sample.errors_5xx / sample.requests
-    if share <= max_5xx_share:
-        return ""
-    return (
-        f"{sample.errors_5xx} of {sample.requests} answers were 5xx ({share:.1%}, limit {max_5xx_share:.1%})"
-    )
+    compared = live.requests >= MIN_SAMPLE
+    beside = f", the live release {_of(live)}" if compared else ""
+    if candidate.share_5xx - (live.share_5xx if compared else 0.0) > site.max_5xx_share:
+        return f"{_of(candidate)} answers were 5xx{beside} (limit {site.max_5xx_share:.1%})"
+    slower = candidate.p95_s > live.p95_s * site.max_p95_ratio + MIN_SLOWER_S
+    if compared and site.max_p95_ratio and slower:
+        return (
+            f"95 % of {candidate.requests} answers took up to {candidate.p95_s * 1000:.0f} ms,"
+            f" the live release's {live.p95_s * 1000:.0f} ms (limit {site.max_p95_ratio:g} times as long)"
+        )
+    return ""
+
+
+def _of(sample: Sample) -> str:
+    return f"{sample.errors_5xx} of {sample.requests} ({sample.share_5xx:.1%})"

@@ -1,7 +1,7 @@
 """All phase changes of a deployment, in one table. Only `apply` changes a phase.
 
 Rules that the table keeps (each has its test):
-- once a cutover may have begun, the only way out is to revert, never to abort;
+- once a cutover or a step may have begun, the only way out is to revert, never to abort;
 - a candidate that may have served is drained before it is stopped;
 - from RETIRING there is no way back: the previous release is being stopped;
 - nothing stops a stack when the outcome of a switch is unknown (FAILED needs a person).
@@ -32,8 +32,15 @@ TABLE: Table = MappingProxyType(
         },
         Phase.READY: {
             e.SwitchOrdered: Phase.CUTOVER,
+            e.StepsOrdered: Phase.STEPPING,
             e.CandidateLost: Phase.ABORTING,
             e.CancelRequested: Phase.ABORTING,
+        },
+        Phase.STEPPING: {
+            e.StepPassed: Phase.STEPPING,
+            e.StepsPassed: Phase.CUTOVER,
+            e.StepFailed: Phase.REVERTING,
+            e.CancelRequested: Phase.REVERTING,
         },
         Phase.CUTOVER: {
             e.CutoverConfirmed: Phase.OBSERVING,
@@ -74,4 +81,5 @@ def apply(deployment: Deployment, event: e.Event, *, table: Table = TABLE) -> De
         phase = table[deployment.phase][type(event)]
     except KeyError:
         raise IllegalTransition(f"{type(event).__name__} in {deployment.phase}") from None
-    return replace(deployment, phase=phase, reason=deployment.reason or event.reason)
+    shares = deployment.shares[1:] if isinstance(event, e.StepPassed) else deployment.shares
+    return replace(deployment, phase=phase, shares=shares, reason=deployment.reason or event.reason)

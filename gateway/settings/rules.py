@@ -195,3 +195,13 @@ FILE_STEM = Rule(
     "a file's name of up to 200 letters, digits, _ . - that begins with a letter, digit or _, without .crt",
     lambda raw: _match(r"(?!.*\.crt)[A-Za-z0-9_][A-Za-z0-9_.-]*", raw, 200),
 )
+
+
+def _percents(raw: str) -> tuple[int, ...]:
+    """100, which is the switch itself, may end the list and is left out."""
+    steps = [int(_match(r"[1-9][0-9]?|100", item, 3)) for item in split(raw)]
+    _require(steps == sorted(set(steps)))
+    return tuple(step for step in steps if step < 100)
+
+
+PERCENTS = Rule("rising whole percents from 1 to 100 separated by commas", _percents)

@@ -138,6 +138,20 @@ SITES_OWN: tuple[Variable, ...] = (
         "120",
     ),
     Variable(
+        "CANARY_STEPS",
+        rules.PERCENTS,
+        None,
+        "Percent of the visitors that a candidate gets, step by step, before it gets all.",
+        "1,10,50",
+    ),
+    Variable(
+        "CANARY_STEP_S",
+        rules.seconds(0, 86400),
+        f"{_SITE.step_s:g}",
+        "Seconds for which each of these steps is watched.",
+        "300",
+    ),
+    Variable(
         "OBSERVE_S",
         rules.seconds(0, 3600),
         f"{_SITE.observe_s:g}",
@@ -148,8 +162,17 @@ SITES_OWN: tuple[Variable, ...] = (
         "MAX_5XX_SHARE",
         rules.number(0, 1),
         f"{_SITE.max_5xx_share:g}",
-        "Share of 5xx answers above which an observed release is reverted.",
+        "Share of 5xx answers, beyond the live release's own in the same time, above which a release is "
+        "reverted.",
         "0.01",
+    ),
+    Variable(
+        "MAX_P95_RATIO",
+        rules.number(0, 100),
+        f"{_SITE.max_p95_ratio:g}",
+        "How many times as long as the live release's may 95 % of a candidate's answers take in the same "
+        "time; 0 compares nothing.",
+        "2",
     ),
     Variable(
         "DRAIN_TIMEOUT_S",

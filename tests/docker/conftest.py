@@ -17,7 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.nginx import NginxProxy, ObservedAnswers
+from gateway.adapters.nginx import NginxProxy
+from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.routing import RoutingFiles
 from gateway.core.model import ProbePolicy, Site, Slot
 
@@ -71,7 +72,6 @@ class Plane:
         self.find_port()
         eventually(lambda: self.get()[0] is not None)
         self.started_in_s = time.monotonic() - began
-        eventually((self.folder / "run" / "observe.sock").exists)
 
     def find_port(self) -> None:
         self.port, self.https_port = (
@@ -79,10 +79,9 @@ class Plane:
         )
 
     def proxy(self) -> NginxProxy:
-        """The adapters as the daemon has them; its observe socket is taken over."""
-        run = self.folder / "run"
-        observed = ObservedAnswers(str(run / "observe.sock"))
-        return NginxProxy(self.files, observed, nginx_socket=str(run / "nginx.sock"))
+        """The adapters as the daemon has them."""
+        observed = ObservedAnswers(self.shm / "observed.log")
+        return NginxProxy(self.files, observed, nginx_socket=str(self.folder / "run" / "nginx.sock"))
 
     def connect(self, *, timeout_s: float = 10.0) -> HTTPConnection:
         return HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)

@@ -16,6 +16,7 @@ class Load:
     port: int
     clients: int = 4
     method: str = "GET"
+    many_visitors: bool = False  # each request comes from another one
     answers: list[tuple[float, str]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -37,7 +38,9 @@ class Load:
             sent = time.monotonic()
             try:
                 body = b"x" * 100 if self.method == "POST" else None
-                connection.request(self.method, "/", body, headers={"Host": "site.test"})
+                visitor = f"visitor {len(self.answers)}" if self.many_visitors else "a visitor"
+                headers = {"Host": "site.test", "User-Agent": visitor}
+                connection.request(self.method, "/", body, headers=headers)
                 answer = connection.getresponse()
                 text = answer.read()
                 what = str(json.loads(text)["release"]) if answer.status == 200 else f"HTTP {answer.status}"

@@ -1,0 +1,90 @@
+"""What nginx says of each answer of an observed slot: a line each in a file on tmpfs, counted here.
+
+A file and not a socket: a socket's queue holds ten messages on many systems (man 7 unix,
+max_dgram_qlen), and what nginx can't send at once is lost. nginx opens the file for appending, so it
+may be cut at any time.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gateway.core.model import Sample
+from gateway.paths import OBSERVED_LOG
+
+LONGEST = 4 << 20  # bytes that the file may hold when it has been read
+# Times are counted in classes that grow by a tenth: an error of 5 %, and some hundred numbers at most.
+_GROWTH = math.log(1.1)
+_SHORTEST_S = 0.001
+
+
+@dataclass(slots=True)
+class _Counts:
+    requests: int = 0
+    errors: int = 0
+    times: Counter[int] = field(default_factory=Counter)
+
+    def add(self, status: int, seconds: float | None) -> None:
+        self.requests += 1
+        self.errors += status >= 500
+        if seconds is not None:
+            self.times[round(math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / _GROWTH)] += 1
+
+    def p95_s(self) -> float:
+        left = 0.95 * self.times.total()
+        for size in sorted(self.times):
+            left -= self.times[size]
+            if left <= 0:
+                return _SHORTEST_S * math.exp(size * _GROWTH)
+        return 0.0
+
+
+class ObservedAnswers:
+    """Thread-safe. A key is a slot's name in nginx's configuration. Raises OSError."""
+
+    def __init__(self, path: str | Path = OBSERVED_LOG) -> None:
+        self._path, self._read_to, self._rest = Path(path), 0, ""
+        self._counts: dict[str, _Counts] = {}
+        self._lock = threading.Lock()
+
+    def reset(self, key: str) -> None:
+        """Count from here on."""
+        with self._lock:
+            self._read()
+            self._counts.pop(key, None)
+
+    def sample(self, key: str) -> Sample:
+        with self._lock:
+            self._read()
+            counts = self._counts.get(key, _Counts())
+            return Sample(counts.requests, counts.errors, counts.p95_s())
+
+    def _read(self) -> None:
+        if not self._path.exists():
+            return  # nginx makes it when it starts
+        with self._path.open("rb+") as file:
+            file.seek(self._read_to)
+            new = file.read()
+            self._read_to += len(new)
+            if self._read_to > LONGEST:
+                file.truncate(0)
+                self._read_to = 0
+        *lines, self._rest = (self._rest + new.decode(errors="replace")).split("\n")
+        for line in lines:
+            self._count(line)
+
+    def _count(self, line: str) -> None:
+        """`shop_green 200 0.012`: slot, status, a time for each application that was asked."""
+        key, status, *times = [*line.replace(",", " ").split(), "", ""]
+        if status.isdigit():
+            self._counts.setdefault(key, _Counts()).add(int(status), _seconds(times))
+
+
+def _seconds(times: list[str]) -> float | None:
+    """Of the last application that was asked; "-" is no answer."""
+    numbers = [time for time in times if time.replace(".", "", 1).isdigit()]
+    return float(numbers[-1]) if numbers else None
