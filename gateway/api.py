@@ -21,7 +21,7 @@ from gateway.views import Views
 
 Body = Mapping[str, Any]
 Line = dict[str, Any] | None  # of a deployment's progress; None is a heartbeat
-MAY_STOP_AT = {Phase.READY, Phase.KEEPING, *TERMINAL}
+MAY_STOP_AT = {Phase.READY, Phase.HOLDING, Phase.KEEPING, *TERMINAL}
 HTTP_STATUS = {1: 409, 2: 400, 4: 500, 5: 423, 6: 503}
 
 

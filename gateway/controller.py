@@ -19,7 +19,7 @@ log = logging.getLogger("gateway")
 # How long an order waits until the slot that it needs is free.
 STOP_WAIT_S = 120.0
 # Its thread needs no more than to be waited for.
-LEAVES_THE_SITE = (Phase.KEEPING, Phase.RETIRING, *TERMINAL)
+LEAVES_THE_SITE = (Phase.HOLDING, Phase.KEEPING, Phase.RETIRING, *TERMINAL)
 
 
 def site_named(sites: Mapping[str, Site], name: str) -> Site:
@@ -149,7 +149,7 @@ class Controller:
         site = self.site(name)
         with self._runner.lock(site.name):
             running = self._runner.running.get(site.name)
-            if running is None or running.deployment.phase is Phase.KEEPING:
+            if running is None or running.deployment.phase in (Phase.HOLDING, Phase.KEEPING):
                 raise errors.UsageError(
                     f"no deployment of {site.name} is in progress;"
                     f" `gateway rollback {site.name}` undoes one that is done"

@@ -54,6 +54,8 @@ class Performer:
                 return self._switch(deployment, routing)
             case plan.Observe(slot):
                 return self._observe(deployment, slot)
+            case plan.Hold(slot, serving):
+                return self._hold(slot, serving)
             case plan.Drain(leaving, serving):
                 return self._drain(deployment, leaving, serving)
             case plan.Keep(slot):
@@ -149,7 +151,24 @@ class Performer:
 
     def _observe(self, deployment: Deployment, slot: Slot) -> e.Event:
         why = self._watch(slot, None, plan.observe_s(self.site, deployment))
-        return e.ObservationFailed(why) if why else e.ObservationPassed()
+        if why:
+            return e.ObservationFailed(why)
+        held = deployment.sessions and deployment.previous is not None
+        return e.SessionsHeld() if held else e.ObservationPassed()
+
+    def _hold(self, slot: Slot | None, serving: Routing) -> e.Event:
+        """Nobody knows of a session that is silent: one may come back until it has been for too long."""
+        self.proxy.publish(self.site, serving)
+        until, asked, asked_at = self.clock.now() + self.site.session_timeout_s, 0, self.clock.now()
+        while slot and self.clock.now() < until and not self.orders.slot_needed():
+            found = self.proxy.sample(self.site, slot)
+            if found.held != asked:
+                asked, asked_at = found.held, self.clock.now()
+            if self.clock.now() - asked_at >= self.site.session_idle_s:
+                break
+            self.say(f"{found.sessions} sessions stay with {slot}")
+            self._pause(LOOK_S)
+        return e.SessionsEnded()
 
     def _watch(self, slot: Slot, beside: Slot | None, watch_s: float) -> str:
         """Why the slot can't stay, else nothing. `beside` answers in the same time."""

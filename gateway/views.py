@@ -62,7 +62,13 @@ class Views:
             replicas = self._world.engine.replicas(site, slot)
             why = policy.broken(replicas, site.service) if replicas else ""
             idle = None if not replicas else self._world.proxy.is_idle(site, slot)
-            slots[str(slot)] = {"release": held, "containers": len(replicas), "problem": why, "idle": idle}
+            slots[str(slot)] = {
+                "release": held,
+                "containers": len(replicas),
+                "problem": why,
+                "idle": idle,
+                "sessions": self._world.proxy.sample(site, slot).sessions,  # that stayed when it was replaced
+            }
         return {
             "site": site.name,
             "domains": list(site.domains),
@@ -88,7 +94,7 @@ class Views:
         if d is None:
             raise errors.UsageError(f"no deployment d{number}")
         outcome = str(d.phase) if d.phase in TERMINAL else "running"
-        if d.phase in (Phase.KEEPING, Phase.RETIRING):
+        if d.phase in (Phase.HOLDING, Phase.KEEPING, Phase.RETIRING):
             outcome = "succeeded"
         return {
             "deployment": d.id,

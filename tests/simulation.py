@@ -38,6 +38,8 @@ SITE = Site(
     keep_s=0.5,
     steps=(10, 50),
     step_s=0.3,
+    session_timeout_s=1.0,
+    session_idle_s=0.3,
 )
 CRASH_LIMIT, CALL_LIMIT = 3, 2_000
 
@@ -58,6 +60,7 @@ class Scenario:
     first: bool = False  # nothing was live before
     staged: bool = False
     canary: bool = False  # the visitors come in steps
+    sessions: bool = False  # visitors stay where their session began
     kind: Kind = Kind.DEPLOY
     crash_at: int | None = None  # the nth port call
     crash_after_effect: bool = False
@@ -264,6 +267,7 @@ def run(scenario: Scenario, *, table: Table = TABLE) -> tuple[Deployment, Simula
         created_at=0.0,
         staged=scenario.staged,
         shares=SITE.steps if scenario.canary else (),
+        sessions=scenario.sessions,
     )
     for _ in range(CRASH_LIMIT):
         try:
@@ -327,7 +331,10 @@ def check_end(world: SimulatedWorld) -> None:
     assert d is not None
     previous, candidate = d.previous_slot, d.slot
     if d.phase is Phase.SUCCEEDED:
-        _require(world.routing == Routing(candidate), "succeeded, but the candidate does not serve")
+        only = Routing(candidate, release="r2" if d.sessions else None)
+        _require(world.routing == only, "succeeded, but it is not the candidate alone that serves")
+        held = not d.sessions or previous is None or Phase.HOLDING in world.visited
+        _require(held, "succeeded, but no session could end where it began")
         _require(previous is None or world.running[previous] is None, "succeeded, but blue was not stopped")
         _require(not world.cancelled, "a cancel was acknowledged and ignored")
         watched = d.kind is Kind.DEPLOY  # a rollback is an emergency: it is not watched, so not undone
@@ -335,7 +342,8 @@ def check_end(world: SimulatedWorld) -> None:
         _require(previous is None or previous in world.drained, "succeeded without a drain")
         _require(Phase.KEEPING in world.visited, "succeeded, but blue was not kept warm")
     elif d.phase is Phase.ABORTED:
-        _require(world.routing == Routing(previous), "aborted, but the previous release does not serve")
+        _require(world.routing.slot is previous, "aborted, but the previous release does not serve")
+        _require(not world.routing.serves(candidate), "aborted, but the candidate serves as well")
         _require(world.running[candidate] is None, "aborted, but the candidate still runs")
         _require(previous is None or world.running[previous] == "r1", "aborted, and the previous is gone")
         _require(world.cancelled or world.scenario.fault in MUST_ABORT, "aborted without a reason")

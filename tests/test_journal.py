@@ -85,13 +85,14 @@ def test_a_journal_of_the_version_before_is_taken_over(path: Path) -> None:
     journal.close()
     with sqlite3.connect(path) as db:
         db.execute("ALTER TABLE deployments DROP COLUMN shares")
+        db.execute("ALTER TABLE deployments DROP COLUMN sessions")
         db.execute("PRAGMA user_version=1")
     assert SqliteJournal(path, SystemClock()).unfinished("shop") == replace(DEPLOYMENT, number=1)
 
 
 def test_the_steps_to_come_survive_a_restart(path: Path) -> None:
     journal = SqliteJournal(path, SystemClock())
-    stored = journal.begin(replace(DEPLOYMENT, shares=(10, 50)))
+    stored = journal.begin(replace(DEPLOYMENT, shares=(10, 50), sessions=True))
     journal.save(replace(stored, phase=Phase.STEPPING, shares=(50,)))
     journal.close()
     found = SqliteJournal(path, SystemClock()).unfinished("shop")

@@ -80,8 +80,8 @@ def test_every_routing_is_told_by_the_name_of_what_the_symlink_leads_to(text: st
 
 def test_the_name_is_read_once_so_that_a_rename_between_tests_hides_nothing(text: str) -> None:
     server = site_server(text, SHOP_DOMAINS)
-    assert server.count("$gateway_routing;") == 1
-    assert server.index("(-d shop)") < server.index("$gateway_routing;") < server.index("($gateway_now")
+    assert server.count("$gateway_choice;") == 1
+    assert server.index("(-d shop)") < server.index("$gateway_choice;") < server.index("($gateway_now")
 
 
 def test_a_site_without_steps_is_not_charged_for_those_of_others(text: str) -> None:

@@ -41,6 +41,8 @@ BAD = {
     "OBSERVE_S": ["-1", "3600.5"],
     "CANARY_STEPS": ["0", "101", "10,5", "10,10", "1;2", "1.5", "5%", "01"],
     "CANARY_STEP_S": ["-1", "86401"],
+    "SESSION_TIMEOUT_S": ["-1", "604801"],
+    "SESSION_IDLE_S": ["0", "86401"],
     "MAX_P95_RATIO": ["-1", "100.1"],
     "MAX_5XX_SHARE": ["1.01", "5%", "-0.1"],
     "DRAIN_TIMEOUT_S": ["86401", "infinity"],

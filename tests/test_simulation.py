@@ -22,6 +22,10 @@ def undisturbed() -> list[Scenario]:
         for fault, first, staged, canary in product(FAULTS, *3 * [(False, True)])
         # Before the first release there is nothing to compare a share's answers with.
         if (staged or fault != "candidate dies while it waits") and not (first and canary)
+    ] + [
+        Scenario(fault=fault, canary=canary, sessions=True)
+        for fault, canary in product(FAULTS, (False, True))
+        if fault != "candidate dies while it waits"
     ]
 
 
@@ -100,7 +104,8 @@ def mutants() -> list[tuple[Phase, type[Event], Phase]]:
 
 
 def test_every_wrong_row_of_the_table_breaks_an_invariant() -> None:
-    variants = [v for s in undisturbed() for v in [s, *disturbed(s, stride=12 if s.canary else 4)]]
+    strides = {s: 12 if s.canary or s.sessions else 4 for s in undisturbed()}
+    variants = [v for s, stride in strides.items() for v in [s, *disturbed(s, stride=stride)]]
     survivors = {
         (phase, event.__name__, wrong)
         for phase, event, wrong in mutants()

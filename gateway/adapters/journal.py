@@ -30,6 +30,7 @@ CREATE TABLE deployments (
     number INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, kind TEXT NOT NULL, release TEXT NOT NULL,
     slot TEXT NOT NULL, previous TEXT, phase TEXT NOT NULL, created_at REAL NOT NULL,
     staged INTEGER NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL, shares TEXT NOT NULL DEFAULT '[]',
+    sessions INTEGER NOT NULL DEFAULT 0,
     cancelled INTEGER NOT NULL DEFAULT 0, ordered INTEGER NOT NULL DEFAULT 0,
     switch_ms REAL, diagnosis TEXT
 ) STRICT;
@@ -38,8 +39,13 @@ CREATE TABLE phases (deployment INTEGER NOT NULL, phase TEXT NOT NULL, at REAL N
 CREATE INDEX phases_by_deployment ON phases (deployment);
 """
 # From the version before to this one.
-MIGRATIONS = {2: "ALTER TABLE deployments ADD COLUMN shares TEXT NOT NULL DEFAULT '[]';"}
-_COLUMNS = "number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares"
+MIGRATIONS = {
+    2: "ALTER TABLE deployments ADD COLUMN shares TEXT NOT NULL DEFAULT '[]';"
+    "ALTER TABLE deployments ADD COLUMN sessions INTEGER NOT NULL DEFAULT 0;"
+}
+_COLUMNS = (
+    "number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares, sessions"
+)
 
 
 @contextmanager
@@ -180,7 +186,7 @@ class SqliteJournal:
 
 
 def _deployment(row: tuple[Any, ...]) -> Deployment:
-    number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares = row
+    number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares, sessions = row
     return Deployment(
         number=number,
         site=site,
@@ -192,6 +198,7 @@ def _deployment(row: tuple[Any, ...]) -> Deployment:
         created_at=created_at,
         staged=bool(staged),
         shares=tuple(json.loads(shares)),
+        sessions=bool(sessions),
         reason=reason,
         by=by,
     )

@@ -49,7 +49,7 @@ class NginxProxy:
         return self._ask(f"/idle/{_key(site, slot)}").status_code == 200
 
     def sample(self, site: Site, slot: Slot) -> Sample:
-        return self._observed.sample(_key(site, slot))
+        return self._observed.sample(_key(site, slot), session_idle_s=site.session_idle_s)
 
     def probe(self, site: Site, slot: Slot) -> ProbeResult:
         policy, grpc = site.probe, site.proxying.protocol is Protocol.GRPC

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 from gateway.core.model import Sample
 from gateway.paths import OBSERVED_LOG
 
+HELD = "/held"  # ends the key of a slot's answers to sessions that stayed with it
 LONGEST = 4 << 20  # bytes that the file may hold when it has been read
 # Times are counted in classes that grow by a tenth: an error of 5 %, and some hundred numbers at most.
 _GROWTH = math.log(1.1)
@@ -27,6 +29,7 @@ class _Counts:
     requests: int = 0
     errors: int = 0
     times: Counter[int] = field(default_factory=Counter)
+    seen: dict[str, float] = field(default_factory=dict)  # session -> when it last asked
 
     def add(self, status: int, seconds: float | None) -> None:
         self.requests += 1
@@ -56,12 +59,18 @@ class ObservedAnswers:
         with self._lock:
             self._read()
             self._counts.pop(key, None)
+            self._counts.pop(key + HELD, None)
 
-    def sample(self, key: str) -> Sample:
+    def sample(self, key: str, *, session_idle_s: float = 0.0) -> Sample:
         with self._lock:
             self._read()
             counts = self._counts.get(key, _Counts())
-            return Sample(counts.requests, counts.errors, counts.p95_s())
+            held = self._counts.get(key + HELD, _Counts())
+            since = time.monotonic() - session_idle_s
+            held.seen = {session: at for session, at in held.seen.items() if at >= since}
+            return Sample(
+                counts.requests, counts.errors, counts.p95_s(), held=held.requests, sessions=len(held.seen)
+            )
 
     def _read(self) -> None:
         if not self._path.exists():
@@ -78,10 +87,19 @@ class ObservedAnswers:
             self._count(line)
 
     def _count(self, line: str) -> None:
-        """`shop_green 200 0.012`: slot, status, a time for each application that was asked."""
-        key, status, *times = [*line.replace(",", " ").split(), "", ""]
-        if status.isdigit():
-            self._counts.setdefault(key, _Counts()).add(int(status), _seconds(times))
+        """`shop_green 200 0.012`: slot, status, a time for each application that was asked.
+
+        Or `shop_blue/held 200 r42-0a1b`: a session instead of the times.
+        """
+        key, status, *rest = [*line.replace(",", " ").split(), "", ""]
+        if not status.isdigit():
+            return
+        counts = self._counts.setdefault(key, _Counts())
+        if key.endswith(HELD):
+            counts.requests += 1
+            counts.seen[rest[0]] = time.monotonic()
+        else:
+            counts.add(int(status), _seconds(rest))
 
 
 def _seconds(times: list[str]) -> float | None:

@@ -88,6 +88,7 @@ class Renderer:
         shared = {
             "sites": list(sites),
             "shares": sorted({share for site in sites for share in site.steps}),
+            "sessions": any(site.session_timeout_s for site in sites),
             "https": any(f"listen {self._place.edge.https_port} ssl;" in text for text in own.values()),
             "cleartext_http2": any(site.proxying.protocol is Protocol.GRPC for site in sites),
             "generation": "",

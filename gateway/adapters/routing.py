@@ -10,21 +10,21 @@ from pathlib import Path
 from gateway.core.model import Routing, Site, Slot
 from gateway.errors import Failed
 
-_STEADY = {r.flag: r for slot in Slot for o in (False, True) for r in [Routing(slot, o)]}
-_CANARY = re.compile(r"(blue|green)-canary-([1-9][0-9]?)")
+_RELEASE = r"r[1-9][0-9]*"
+_FLAG = re.compile(
+    rf"(blue|green)(-observed)?(?:-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
+)
 
 
 def routing_from_flag(flag: str) -> Routing:
     """Raises Failed when it is none: an unreadable state is never taken for "nothing"."""
     if flag == Routing().flag:
         return Routing()
-    if canary := _CANARY.fullmatch(flag):
-        return Routing(Slot(canary[1]), share=int(canary[2]))
-    try:
-        return _STEADY[flag]
-    except KeyError:
-        known = ", ".join(sorted(_STEADY))
-        raise Failed(f"{flag!r} is no routing; it is maintenance, <slot>-canary-<percent>, {known}") from None
+    if not (parts := _FLAG.fullmatch(flag)):
+        form = "<slot>[-observed|-canary-<percent>][.<release>][+<held release>]"
+        raise Failed(f"{flag!r} is no routing; it is maintenance or {form}")
+    slot, observed, share, release, held = parts.groups()
+    return Routing(Slot(slot), observed=bool(observed), share=int(share or 0), release=release, held=held)
 
 
 class RoutingFiles:

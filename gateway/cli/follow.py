@@ -18,7 +18,7 @@ from gateway.cli.terminal import WORDS, Show, shown
 
 # From here on the order is carried out; what follows (keeping, retiring) needs no one to wait.
 ENDS = ("succeeded", "aborted", "failed")
-DONE = ("keeping", "retiring", *ENDS)
+DONE = ("holding", "keeping", "retiring", *ENDS)
 WAY_BACK = ("reverting", "unwinding", "aborting", *ENDS)
 FROM_THE_SWITCH = ("stepping", "cutover", "observing", "draining", *DONE, *WAY_BACK)
 

@@ -33,6 +33,8 @@ def command(site: str | None, as_json: bool) -> None:  # noqa: FBT001
         click.echo(f"{status['site']} ({', '.join(status['domains'])}): {live}")
         for slot, held in status["slots"].items():
             busy = {None: "", True: ", nothing in flight", False: ", requests in flight"}[held["idle"]]
+            if held["sessions"]:
+                busy += f", {held['sessions']} sessions stay with it"
             wrong = f", {held['problem']}" if held["problem"] else ""
             click.echo(f"  {slot:<5} {held['release'] or 'empty'}{busy}{wrong}")
         for found in status["certificates"]:

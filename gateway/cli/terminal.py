@@ -17,6 +17,7 @@ WORDS = {
     "stepping": "sending it a share of the visitors",
     "cutover": "switching all traffic",
     "observing": "watching it",
+    "holding": "done; sessions that began on the previous release stay with it",
     "draining": "letting the previous release finish its requests",
     "keeping": "done; what it replaced stays warm for a rollback",
     "retiring": "stopping the previous release",

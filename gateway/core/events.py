@@ -54,6 +54,14 @@ class CutoverUnconfirmed(Event):
 class ObservationPassed(Event): ...
 
 
+class SessionsHeld(Event):
+    """The observation passed; visitors whose session began on the previous release stay with it."""
+
+
+class SessionsEnded(Event):
+    """None is left, the time is up, or the slot is needed for the next candidate."""
+
+
 class ObservationFailed(Event): ...
 
 

@@ -30,6 +30,7 @@ class Phase(StrEnum):
     STEPPING = "stepping"
     CUTOVER = "cutover"
     OBSERVING = "observing"
+    HOLDING = "holding"
     DRAINING = "draining"
     KEEPING = "keeping"
     RETIRING = "retiring"
@@ -75,6 +76,8 @@ class Site:
     step_s: float = 60.0  # how long each of these steps is watched
     max_5xx_share: float = 0.05  # 0..1, of the requests seen while observing, beyond the live release's share
     max_p95_ratio: float = 3.0  # slower than the live release by more than this, and it goes; 0: not compared
+    session_timeout_s: float = 0.0  # how long a visitor may stay with a release that was replaced; 0: not
+    session_idle_s: float = 1800.0  # a session that asked nothing for so long has ended
     drain_timeout_s: float = 30.0
     keep_s: float = 600.0
     redirects: tuple[tuple[str, str], ...] = ()  # host name -> the one of `domains` that it leads to
@@ -87,25 +90,28 @@ class Routing:
     """Which slot answers for a site; None is the maintenance page.
 
     `observed`: its answers are counted. `share`: percent of the visitors that the other slot gets,
-    while the answers of both are counted.
+    while the answers of both are counted. `release`: what the slot holds, for sites with sessions;
+    `held`: what the other slot holds for those whose session began there.
     """
 
     slot: Slot | None = None
     observed: bool = False
     share: int = 0
+    release: str | None = None
+    held: str | None = None
 
     @property
     def flag(self) -> str:
         """Names it in the routing directory and in nginx's configuration."""
         if self.slot is None:
             return "maintenance"
-        if self.share:
-            return f"{self.slot}-canary-{self.share}"
-        return f"{self.slot}-observed" if self.observed else str(self.slot)
+        kind = f"-canary-{self.share}" if self.share else "-observed" if self.observed else ""
+        releases = (f".{self.release}" if self.release else "") + (f"+{self.held}" if self.held else "")
+        return f"{self.slot}{kind}{releases}"
 
     def serves(self, slot: Slot) -> bool:
         """True when somebody's requests go to the slot."""
-        return slot is self.slot or (self.share > 0 and slot is not self.slot)
+        return slot is self.slot or (self.slot is not None and bool(self.share or self.held))
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +142,7 @@ class Deployment:
     created_at: float  # when it was ordered, seconds since the epoch
     staged: bool = False  # stops in READY until it is ordered to switch
     shares: tuple[int, ...] = ()  # steps that are still to come, the one in progress first
+    sessions: bool = False  # visitors stay with the release on which their session began
     reason: str = ""  # why it left the straight way
     by: str = ""  # who asked for it
 
@@ -178,6 +185,8 @@ class Sample:
     requests: int = 0
     errors_5xx: int = 0
     p95_s: float = 0.0  # until the application's first byte
+    held: int = 0  # requests of sessions that stayed with the slot when it was replaced
+    sessions: int = 0  # of these, those that asked for something within session_idle_s
 
     @property
     def share_5xx(self) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
 
@@ -42,6 +42,14 @@ class Observe:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """Let those whose session began in the slot end it there; `serving` is what the site serves meanwhile."""
+
+    slot: Slot | None
+    serving: Routing
+
+
+@dataclass(frozen=True, slots=True)
 class Drain:
     """Wait until `leaving` has nothing in flight; `serving` is what the site serves meanwhile."""
 
@@ -59,27 +67,43 @@ class StopStack:
     slot: Slot | None
 
 
-Step = StartStack | Probe | AwaitOrder | ShiftShare | SwitchUpstream | Observe | Drain | Keep | StopStack
+Step = (
+    StartStack | Probe | AwaitOrder | ShiftShare | SwitchUpstream | Observe | Hold | Drain | Keep | StopStack
+)
 
 
 def next_step(deployment: Deployment) -> Step | None:
     """The step that the deployment's phase names; None at an end. Repeating it is safe."""
     slot, previous = deployment.slot, deployment.previous_slot
+    back, share = _before(deployment), next(iter(deployment.shares), 0)
+    stepping = replace(back, share=share, held=deployment.release if deployment.sessions and share else None)
     steps: dict[Phase, Step] = {
         Phase.STARTING: StartStack(slot),
         Phase.PROBING: Probe(slot),
         Phase.READY: AwaitOrder(slot),
-        Phase.STEPPING: ShiftShare(Routing(previous, share=next(iter(deployment.shares), 0)), slot),
-        Phase.CUTOVER: SwitchUpstream(Routing(slot, observed=True)),
+        Phase.STEPPING: ShiftShare(stepping, slot),
+        Phase.CUTOVER: SwitchUpstream(replace(_after(deployment, held=deployment.previous), observed=True)),
         Phase.OBSERVING: Observe(slot),
-        Phase.DRAINING: Drain(previous, Routing(slot)),
+        Phase.HOLDING: Hold(previous, _after(deployment, held=deployment.previous)),
+        Phase.DRAINING: Drain(previous, _after(deployment, held=None)),
         Phase.KEEPING: Keep(previous),
         Phase.RETIRING: StopStack(previous),
-        Phase.REVERTING: SwitchUpstream(Routing(previous)),
-        Phase.UNWINDING: Drain(slot, Routing(previous)),
+        Phase.REVERTING: SwitchUpstream(back),
+        Phase.UNWINDING: Drain(slot, back),
         Phase.ABORTING: StopStack(slot),
     }
     return steps.get(deployment.phase)
+
+
+def _before(deployment: Deployment) -> Routing:
+    """What served when the deployment began."""
+    return Routing(deployment.previous_slot, release=deployment.previous if deployment.sessions else None)
+
+
+def _after(deployment: Deployment, *, held: str | None) -> Routing:
+    if not deployment.sessions:
+        return Routing(deployment.slot)
+    return Routing(deployment.slot, release=deployment.release, held=held)
 
 
 def observe_s(site: Site, deployment: Deployment) -> float:
@@ -113,6 +137,7 @@ def candidate(
         created_at=now,
         staged=request.staged,
         # A rollback is an emergency, and before the first release there is nothing to compare with.
+        sessions=site.session_timeout_s > 0,
         shares=site.steps if live is not None and request.kind is Kind.DEPLOY else (),
         by=request.by,
     )
@@ -134,6 +159,10 @@ def describe(site: Site, deployment: Deployment) -> list[str]:
     lines.append(f"switch all traffic of {', '.join(site.domains)} from {before} to {d.release}")
     if watch_s := observe_s(site, d):
         lines.append(f"watch {d.release} for {watch_s:g} s; go back above {site.max_5xx_share:.0%} of 5xx")
+    if d.previous and d.sessions:
+        lines.append(
+            f"leave sessions that began on {d.previous} with it (at most {site.session_timeout_s:g} s)"
+        )
     if d.previous:
         lines.append(f"let {d.previous} finish its requests (at most {site.drain_timeout_s:g} s)")
         lines.append(f"keep {d.previous} warm for {site.keep_s:g} s, then stop it")

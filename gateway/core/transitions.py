@@ -49,9 +49,11 @@ TABLE: Table = MappingProxyType(
         },
         Phase.OBSERVING: {
             e.ObservationPassed: Phase.DRAINING,
+            e.SessionsHeld: Phase.HOLDING,
             e.ObservationFailed: Phase.REVERTING,
             e.CancelRequested: Phase.REVERTING,
         },
+        Phase.HOLDING: {e.SessionsEnded: Phase.DRAINING, e.CancelRequested: Phase.REVERTING},
         Phase.DRAINING: {e.Drained: Phase.KEEPING, e.CancelRequested: Phase.REVERTING},
         Phase.KEEPING: {e.KeepEnded: Phase.RETIRING, e.CancelRequested: Phase.REVERTING},
         Phase.RETIRING: {e.Retired: Phase.SUCCEEDED, e.StopFailed: Phase.FAILED},

@@ -105,6 +105,8 @@ def _site(site: Named, values: Mapping[str, Any]) -> Site:
         port=port or own["VIRTUAL_PORT"],
         stack_file=own["STACK_FILE"],
         probe=_probe(own),
+        session_timeout_s=own["SESSION_TIMEOUT_S"],
+        session_idle_s=own["SESSION_IDLE_S"],
         steps=own["CANARY_STEPS"] or (),
         step_s=own["CANARY_STEP_S"],
         max_p95_ratio=own["MAX_P95_RATIO"],

@@ -175,6 +175,21 @@ SITES_OWN: tuple[Variable, ...] = (
         "2",
     ),
     Variable(
+        "SESSION_TIMEOUT_S",
+        rules.seconds(0, 604800),
+        f"{_SITE.session_timeout_s:g}",
+        "Seconds that visitors may stay with the release on which their session began, after another "
+        "replaced it. Sets a cookie; 0 does neither.",
+        "3600",
+    ),
+    Variable(
+        "SESSION_IDLE_S",
+        rules.seconds(1, 86400),
+        f"{_SITE.session_idle_s:g}",
+        "A session that asked nothing for so many seconds has ended; with the last one the release goes.",
+        "900",
+    ),
+    Variable(
         "DRAIN_TIMEOUT_S",
         rules.seconds(0, 86400),
         f"{_SITE.drain_timeout_s:g}",

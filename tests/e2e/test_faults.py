@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import socket
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 
 from tests.e2e.conftest import APP, Gateway, Start, docker, wait_for
 from tests.e2e.load import Load
+from tests.e2e.stacks import with_service
 
 pytestmark = pytest.mark.docker
 
@@ -34,13 +34,6 @@ def serve(peer):
 while True:
     threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
 """
-
-
-def with_stack(gateway: Gateway, **service: object) -> None:
-    """The stack file again, with more settings of the service that takes the traffic."""
-    text = (gateway.folder / "stack.yaml").read_text()
-    lines = "".join(f"    {key}: {json.dumps(value)}\n" for key, value in service.items())
-    (gateway.folder / "stack.yaml").write_text(f"{text.rstrip()}\n{lines}")
 
 
 def interrupt(gateway: Gateway, phase: str, *args: str) -> subprocess.Popen[bytes]:
@@ -145,7 +138,7 @@ def test_an_error_is_json_too(gateway: Gateway) -> None:
 
 def test_a_release_that_needs_too_much_memory_is_refused_and_told_so(gateway: Gateway) -> None:
     gateway.deploy(1)
-    with_stack(gateway, mem_limit="24m", entrypoint=["python3", "-c", "x = bytearray(10**9)"])
+    with_service(gateway, mem_limit="24m", entrypoint=["python3", "-c", "x = bytearray(10**9)"])
     result = gateway.deploy(2)
     assert result.code == 1
     assert "out of memory" in result.final["reason"]
@@ -155,7 +148,7 @@ def test_a_release_that_needs_too_much_memory_is_refused_and_told_so(gateway: Ga
 
 def test_a_stack_with_a_network_that_is_missing_is_refused_and_names_it(gateway: Gateway) -> None:
     gateway.deploy(1)
-    with_stack(gateway, networks=["backend"])
+    with_service(gateway, networks=["backend"])
     with (gateway.folder / "stack.yaml").open("a") as file:
         file.write("networks:\n  backend:\n    external: true\n    name: no-such-network\n")
     result = gateway.deploy(2)
@@ -165,7 +158,7 @@ def test_a_stack_with_a_network_that_is_missing_is_refused_and_names_it(gateway:
 
 
 def test_all_replicas_of_a_release_answer_and_none_loses_a_request(gateway: Gateway) -> None:
-    with_stack(gateway, scale=3)
+    with_service(gateway, scale=3)
     gateway.deploy(1)
     with Load(gateway.port) as load:
         assert gateway.deploy(2).code == 0
@@ -184,9 +177,7 @@ def connections(container: str) -> int:
 
 def test_a_websocket_is_waited_for_and_not_cut(start_gateway: Start) -> None:
     gateway = start_gateway(GATEWAY_DRAIN_TIMEOUT_S="30")
-    with_stack(gateway, entrypoint=["python3", "-c", WEBSOCKET], healthcheck={"disable": True})
-    text = (gateway.folder / "stack.yaml").read_text()
-    (gateway.folder / "stack.yaml").write_text(without_healthcheck(text))
+    with_service(gateway, entrypoint=["python3", "-c", WEBSOCKET], healthcheck={"disable": True})
     assert gateway.deploy(1).code == 0
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as peer:
         peer.sendall(
@@ -201,13 +192,6 @@ def test_a_websocket_is_waited_for_and_not_cut(start_gateway: Start) -> None:
         peer.sendall(b"hello")
         assert peer.recv(16) == b"hello"
     wait_for(lambda: gateway.phase() == "keeping", "the drain ends with the WebSocket")
-
-
-def without_healthcheck(text: str) -> str:
-    """The demo's own health check knows its own application only."""
-    before, rest = text.split("    healthcheck:\n      test", 1)
-    _, after = rest.split("retries: 2\n", 1)
-    return before + after
 
 
 def test_after_a_lost_state_volume_what_runs_serves_again(gateway: Gateway) -> None:
