@@ -13,15 +13,21 @@ from cryptography import x509
 from gateway.core.model import Site
 from gateway.core.serving import Certificate, DomainCertificate, HttpsMethod
 
-_Loaded = tuple[Certificate, frozenset[str]] | str | None
+_Usable = tuple[Certificate, frozenset[str]]  # and the names that it is for
+_Loaded = _Usable | str | None  # a problem; None: there is no such certificate
 
 
 class CertificateFolder:
-    """One look at the folder: each file is read at most once. Raises nothing: what is wrong is told."""
+    """One look at the folder: each file is read at most once. Raises nothing: what is wrong is told.
 
-    def __init__(self, folder: str | Path, *, now: float) -> None:
+    What `previous`, the look before, could use is used on where it can't be used now: a renewal writes two
+    files, one after the other.
+    """
+
+    def __init__(self, folder: str | Path, *, now: float, previous: CertificateFolder | None = None) -> None:
         self._folder, self._now = Path(folder), now
         self._loaded: dict[str, _Loaded] = {}
+        self._usable: dict[str, _Usable] = dict(previous._usable) if previous else {}
 
     def of(self, site: Site) -> tuple[DomainCertificate, ...]:
         """One for each name that has a certificate or a problem; none when the site is HTTP alone."""
@@ -47,26 +53,26 @@ class CertificateFolder:
             loaded = self._load(stem)
             if isinstance(loaded, str):
                 problem = problem or f"{stem}: {loaded}"
-            elif loaded is None:
-                if cert_name:
-                    problem = f"{stem}.crt is not in {self._folder}"
-            elif not _covers(loaded[1], domain):
-                if stem == own:
-                    problem = (
-                        f"{stem}.crt is not for {domain} but for {', '.join(sorted(loaded[1])) or 'no name'}"
-                    )
-            else:
-                certificate = loaded[0]
-                return DomainCertificate(domain, certificate, problem or _untimely(certificate))
+                loaded = self._usable.get(stem)
+            if loaded and _covers(loaded[1], domain):
+                return DomainCertificate(domain, loaded[0], problem or _untimely(loaded[0]))
+            if loaded and stem == own:
+                names = ", ".join(sorted(loaded[1])) or "no name"
+                problem = problem or f"{stem}.crt is not for {domain} but for {names}"
+            elif not loaded and cert_name:
+                problem = problem or f"{stem}.crt is not in {self._folder}"
         return DomainCertificate(domain, None, problem)
 
     def _load(self, stem: str) -> _Loaded:
         if stem not in self._loaded:
-            self._loaded[stem] = self._read(stem)
+            self._loaded[stem] = loaded = self._read(stem)
+            if isinstance(loaded, tuple):
+                self._usable[stem] = loaded
+            elif loaded is None:
+                self._usable.pop(stem, None)  # it was taken away on purpose
         return self._loaded[stem]
 
     def _read(self, stem: str) -> _Loaded:
-        """The pair and the names that it is for; a problem; None where there is no such certificate."""
         try:
             chain = (self._folder / f"{stem}.crt").read_text()
             key = (self._folder / f"{stem}.key").read_text()
