@@ -143,6 +143,16 @@ def test_one_that_can_t_be_used_is_told_and_left_out(tmp_path: Path, spoil: obje
     assert said in found.problem
 
 
+def test_one_that_has_not_changed_expires_all_the_same(tmp_path: Path) -> None:
+    make_certificate(tmp_path, "www.shop.test", "www.shop.test", days=1)
+    first = CertificateFolder(tmp_path, now=time.time())
+    (before,) = first.of(SITE)
+    (after,) = CertificateFolder(tmp_path, now=time.time() + 2 * 86400, previous=first).of(SITE)
+    assert before.certificate is not None and after.certificate is not None
+    assert (before.certificate.expired, after.certificate.expired) == (False, True)
+    assert before.certificate.digest == after.certificate.digest
+
+
 def test_while_a_renewal_is_half_done_the_previous_pair_is_used(tmp_path: Path) -> None:
     make_certificate(tmp_path, "www.shop.test", "www.shop.test")
     first = CertificateFolder(tmp_path, now=time.time())

@@ -102,3 +102,10 @@ def test_the_challenges_folder_answers_nothing_else(plane: Plane, folders: dict[
     (folders["acme"] / "index.html").write_text("not a challenge")
     assert plane.get("/index.html")[0] == 503
     assert plane.get("/.well-known/acme-challenge/../../index.html")[0] == 503
+
+
+def test_the_example_is_a_compose_file_that_compose_takes() -> None:
+    env = os.environ | {"DOMAINS": "shop.test,blog.test", "EMAIL": "a@shop.test"}
+    command = ["docker", "compose", "-f", str(ROOT / "compose" / "acme" / "compose.yaml"), "config", "-q"]
+    done = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
