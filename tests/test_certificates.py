@@ -143,6 +143,36 @@ def test_one_that_can_t_be_used_is_told_and_left_out(tmp_path: Path, spoil: obje
     assert said in found.problem
 
 
+def test_one_that_has_not_changed_expires_all_the_same(tmp_path: Path) -> None:
+    make_certificate(tmp_path, "www.shop.test", "www.shop.test", days=1)
+    first = CertificateFolder(tmp_path, now=time.time())
+    (before,) = first.of(SITE)
+    (after,) = CertificateFolder(tmp_path, now=time.time() + 2 * 86400, previous=first).of(SITE)
+    assert before.certificate is not None and after.certificate is not None
+    assert (before.certificate.expired, after.certificate.expired) == (False, True)
+    assert before.certificate.digest == after.certificate.digest
+
+
+def test_while_a_renewal_is_half_done_the_previous_pair_is_used(tmp_path: Path) -> None:
+    make_certificate(tmp_path, "www.shop.test", "www.shop.test")
+    first = CertificateFolder(tmp_path, now=time.time())
+    (before,) = first.of(SITE)
+    old_key = (tmp_path / "www.shop.test.key").read_text()
+    make_certificate(tmp_path, "www.shop.test", "www.shop.test")
+    new_key = (tmp_path / "www.shop.test.key").read_text()
+    (tmp_path / "www.shop.test.key").write_text(old_key)
+    second = CertificateFolder(tmp_path, now=time.time(), previous=first)
+    (between,) = second.of(SITE)
+    assert between.certificate == before.certificate
+    assert "KEY_VALUES_MISMATCH" in between.problem
+    (tmp_path / "www.shop.test.key").write_text(new_key)
+    third = CertificateFolder(tmp_path, now=time.time(), previous=second)
+    (after,) = third.of(SITE)
+    assert (after.certificate == before.certificate, after.problem) == (False, "")
+    (tmp_path / "www.shop.test.crt").unlink()
+    assert CertificateFolder(tmp_path, now=time.time(), previous=third).of(SITE) == ()
+
+
 def test_what_nginx_reads_is_a_private_copy_named_by_its_content(tmp_path: Path) -> None:
     make_certificate(tmp_path, "www.shop.test", "www.shop.test")
     files, folder = CertificateFiles(tmp_path / "tls"), tmp_path / "tls"

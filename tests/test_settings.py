@@ -44,6 +44,7 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_KEEP_S": "0",
         "GATEWAY_WWW": "add",
         "GATEWAY_VIRTUAL_PORT": "65535",
+        "GATEWAY_VIRTUAL_PATH": "/",
         "GATEWAY_CERTS_DIR": "/srv/certs",
         "GATEWAY_HTTPS_PORT": "8443",
         "GATEWAY_EXTERNAL_HTTPS_PORT": "9443",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.serving import HttpsMethod
+from gateway.core.serving import HttpsMethod, Protocol
 from gateway.settings import parse
 from tests.settings_cases import ONE, TWO, only_problem, problems
 
@@ -13,6 +13,20 @@ def test_a_single_site_takes_them_without_a_prefix() -> None:
     (site,) = parse(THEIRS | {"CERT_NAME": "shared", "HTTPS_METHOD": "nohttps"}).sites
     assert (site.domains, site.service, site.port) == (("a.test", "*.a.test"), "app", 8000)
     assert (site.tls.cert_name, site.tls.method) == ("shared", HttpsMethod.NOHTTPS)
+
+
+def test_a_path_is_refused_rather_than_ignored() -> None:
+    """Else the site would take all of the domain's requests."""
+    assert only_problem(THEIRS | {"VIRTUAL_PATH": "/api"}) == (
+        "VIRTUAL_PATH='/api' must be /, since two sites can't share a domain by path"
+    )
+    assert parse(THEIRS | {"VIRTUAL_PATH": "/"}) == parse(THEIRS)
+
+
+def test_what_the_application_speaks_is_read_too() -> None:
+    (site,) = parse(THEIRS | {"VIRTUAL_PROTO": "grpc"}).sites
+    assert site.proxying.protocol is Protocol.GRPC
+    assert only_problem(THEIRS | {"VIRTUAL_PROTO": "https"}) == "VIRTUAL_PROTO='https' must be http or grpc"
 
 
 def test_each_of_several_sites_takes_its_own() -> None:

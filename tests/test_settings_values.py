@@ -48,6 +48,7 @@ BAD = {
     "DRAIN_TIMEOUT_S": ["86401", "infinity"],
     "KEEP_S": ["604801", "9" * 400],
     "WWW": ["on", "ADD", "add;"],
+    "VIRTUAL_PATH": ["/api", "/api/", "//"],
     "VIRTUAL_PORT": ["0", "65536", "80;"],
     "CERTS_DIR": ["certs", "/a;b", "/a/../b"],
     "HTTPS_PORT": ["0", "443s"],

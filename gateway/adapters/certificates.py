@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import tempfile
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -13,15 +14,32 @@ from cryptography import x509
 from gateway.core.model import Site
 from gateway.core.serving import Certificate, DomainCertificate, HttpsMethod
 
-_Loaded = tuple[Certificate, frozenset[str]] | str | None
+
+@dataclass(frozen=True, slots=True)
+class _Usable:
+    certificate: Certificate
+    names: frozenset[str]  # that it is for
+    begins_at: float  # seconds since the epoch
+
+    def at(self, now: float) -> _Usable:
+        valid = self.begins_at <= now < self.certificate.expires_at
+        return replace(self, certificate=replace(self.certificate, expired=not valid))
+
+
+_Loaded = _Usable | str | None  # a problem; None: there is no such certificate
 
 
 class CertificateFolder:
-    """One look at the folder: each file is read at most once. Raises nothing: what is wrong is told."""
+    """One look at the folder: each file is read at most once. Raises nothing: what is wrong is told.
 
-    def __init__(self, folder: str | Path, *, now: float) -> None:
+    What `previous`, the look before, could use is used on where it can't be used now: a renewal writes two
+    files, one after the other. What has not changed since is not looked over again.
+    """
+
+    def __init__(self, folder: str | Path, *, now: float, previous: CertificateFolder | None = None) -> None:
         self._folder, self._now = Path(folder), now
         self._loaded: dict[str, _Loaded] = {}
+        self._usable: dict[str, _Usable] = dict(previous._usable) if previous else {}
 
     def of(self, site: Site) -> tuple[DomainCertificate, ...]:
         """One for each name that has a certificate or a problem; none when the site is HTTP alone."""
@@ -47,26 +65,27 @@ class CertificateFolder:
             loaded = self._load(stem)
             if isinstance(loaded, str):
                 problem = problem or f"{stem}: {loaded}"
-            elif loaded is None:
-                if cert_name:
-                    problem = f"{stem}.crt is not in {self._folder}"
-            elif not _covers(loaded[1], domain):
-                if stem == own:
-                    problem = (
-                        f"{stem}.crt is not for {domain} but for {', '.join(sorted(loaded[1])) or 'no name'}"
-                    )
-            else:
-                certificate = loaded[0]
+                loaded = self._usable.get(stem)
+            if loaded and _covers(loaded.names, domain):
+                certificate = loaded.certificate
                 return DomainCertificate(domain, certificate, problem or _untimely(certificate))
+            if loaded and stem == own:
+                names = ", ".join(sorted(loaded.names)) or "no name"
+                problem = problem or f"{stem}.crt is not for {domain} but for {names}"
+            elif not loaded and cert_name:
+                problem = problem or f"{stem}.crt is not in {self._folder}"
         return DomainCertificate(domain, None, problem)
 
     def _load(self, stem: str) -> _Loaded:
         if stem not in self._loaded:
-            self._loaded[stem] = self._read(stem)
+            self._loaded[stem] = loaded = self._read(stem)
+            if isinstance(loaded, _Usable):
+                self._usable[stem] = loaded
+            elif loaded is None:
+                self._usable.pop(stem, None)  # it was taken away on purpose
         return self._loaded[stem]
 
     def _read(self, stem: str) -> _Loaded:
-        """The pair and the names that it is for; a problem; None where there is no such certificate."""
         try:
             chain = (self._folder / f"{stem}.crt").read_text()
             key = (self._folder / f"{stem}.key").read_text()
@@ -74,6 +93,9 @@ class CertificateFolder:
             return None if str(error.filename).endswith(".crt") else f"{stem}.key is missing"
         except (OSError, ValueError) as error:
             return f"can't be read: {error}"
+        known = self._usable.get(stem)
+        if known and (known.certificate.chain, known.certificate.key) == (chain, key):
+            return known.at(self._now)  # to look it over again would take OpenSSL a millisecond
         try:
             _load_as_nginx_would(chain, key)
             leaf = x509.load_pem_x509_certificate(chain.encode())
@@ -81,7 +103,7 @@ class CertificateFolder:
         except (ssl.SSLError, ValueError) as error:
             return f"can't be used: {getattr(error, 'reason', None) or error}"
         begins, ends = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
-        return Certificate(chain, key, ends, expired=not begins <= self._now < ends), names
+        return _Usable(Certificate(chain, key, ends), names, begins).at(self._now)
 
 
 def by_domain(found: Iterable[DomainCertificate]) -> Mapping[str, Certificate]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import resource
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ DOCKER_DNS = "127.0.0.11"
 GENERATION_CHARS = 12
 # A pipe takes 4 KiB in one piece: lines of two workers never mix (man 7 pipe).
 BUFFERED = "buffer=4k flush=1s"
+DESCRIPTORS = 20480
 GZIP_TYPES = (
     "text/plain text/css text/xml text/javascript application/javascript application/json "
     "application/xml application/rss+xml application/wasm image/svg+xml"
@@ -119,7 +121,14 @@ def _shared_by_all(edge: Edge) -> dict[str, Any]:
         "request_id": "$gateway_request_id" if trusting else "$request_id",
         "external_port": "" if edge.external_https_port == 443 else f":{edge.external_https_port}",
         "curves": ":".join(_curves()),
+        "descriptors": _descriptors(),
     }
+
+
+def _descriptors() -> int:
+    """Two for each of the image's worker_connections, and some for files; no more than we may ask for."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return DESCRIPTORS if most == resource.RLIM_INFINITY else min(DESCRIPTORS, most)
 
 
 def _curves() -> tuple[str, ...]:

@@ -35,7 +35,8 @@ GATEWAY_PROBE_PATH=/health
 ```
 
 nginx-proxy's names are read too: `VIRTUAL_HOST` for `DOMAIN`, `VIRTUAL_PORT` for the port of `UPSTREAM`,
-`CERT_NAME` and `HTTPS_METHOD`. A single site takes them without a prefix; of several, each takes its own:
+`VIRTUAL_PROTO` for `PROTOCOL`, `CERT_NAME` and `HTTPS_METHOD`. A single site takes them without a prefix; of
+several, each takes its own:
 
 ```
 VIRTUAL_HOST=shop.example.com
@@ -45,7 +46,7 @@ GATEWAY_UPSTREAM=app
 
 They are set for the gateway, not for the application's container, and name its service in `UPSTREAM`. If the
 same is set under our name too, ours counts before an un-prefixed one. Regular expressions and names that end
-in `.*` are not taken.
+in `.*` are not taken, and a `VIRTUAL_PATH` other than `/` is refused.
 
 An empty variable counts as unset. The gateway refuses to start with a value that breaks its rule, with an
 unknown `GATEWAY_` variable or with a host name in two sites, and names every problem at once.

@@ -205,3 +205,4 @@ def _percents(raw: str) -> tuple[int, ...]:
 
 
 PERCENTS = Rule("rising whole percents from 1 to 100 separated by commas", _percents)
+WHOLE = Rule("/, since two sites can't share a domain by path", lambda raw: _match("/", raw, 1))

@@ -112,6 +112,7 @@ PROXYING: tuple[Variable, ...] = (
         str(_PROXYING.protocol),
         "What the application speaks. With `grpc`, clients come over HTTP/2, with TLS or without.",
         "grpc",
+        foreign="VIRTUAL_PROTO",
     ),
     Variable(
         "MAX_BODY",

@@ -55,6 +55,15 @@ VIRTUAL_PORT = Variable(
     Scope.OWN,
     foreign="VIRTUAL_PORT",
 )
+VIRTUAL_PATH = Variable(
+    "VIRTUAL_PATH",
+    rules.WHOLE,
+    None,
+    "Read for nginx-proxy's sake, whose sites can share a domain by path; here a site has it to itself.",
+    "/",
+    Scope.OWN,
+    foreign="VIRTUAL_PATH",
+)
 STACK_FILE = Variable(
     "STACK_FILE",
     rules.FILE,
@@ -97,6 +106,7 @@ SITES_OWN: tuple[Variable, ...] = (
     WWW,
     UPSTREAM,
     VIRTUAL_PORT,
+    VIRTUAL_PATH,
     STACK_FILE,
     Variable(
         "PROBE_PATH", rules.PATH, _PROBE.path, "Path and query that the probe asks for.", "/health?ready=1"
