@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import socket
+import ssl
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,9 +17,11 @@ import httpx
 import pytest
 
 from gateway.adapters.nginx import NginxProxy
+from gateway.adapters.render import templates_dir
 from gateway.core.model import Routing, Slot
 from tests.docker.conftest import SITE, Plane, docker, eventually, running_plane
 from tests.docker.load import under_load
+from tests.made_certificates import make_certificate
 
 pytestmark = pytest.mark.docker
 BLUE = Routing(Slot.BLUE)
@@ -359,3 +364,62 @@ def test_nginx_tests_a_candidate_without_root_s_powers(plane: Plane) -> None:
     write(plane, "templates/http.conf.j2", "include /root/secret;\ninclude {{ conf_dir }}/sites/*.conf;\n")
     eventually(lambda: "Permission denied" in problems(plane), within_s=SOON_S)
     assert "/root/secret" in problems(plane)
+
+
+def test_a_certificate_is_served_when_it_appears_and_when_it_is_renewed(plane: Plane) -> None:
+    certs = plane.folder / "config" / "certs"
+    certs.mkdir(exist_ok=True)
+    write(plane, "sites/tls.env", site_file("tls.test"))
+    becomes(plane, "tls.test", 503)
+    shown = set()
+    for _ in range(2):
+        make_certificate(certs, "tls.test", "tls.test")
+        eventually(lambda: served(plane, "tls.test") not in {None, *shown}, within_s=SOON_S)
+        shown.add(served(plane, "tls.test"))
+    assert len(shown) == 2
+    assert answer(plane, "tls.test") == 301
+
+
+def served(plane: Plane, host: str) -> str | None:
+    """The certificate that a client gets; None: none."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection(("127.0.0.1", plane.https_port), timeout=10) as raw,
+            context.wrap_socket(raw, server_hostname=host) as peer,
+        ):
+            return ssl.DER_cert_to_PEM_cert(peer.getpeercert(binary_form=True) or b"")
+    except OSError:
+        return None
+
+
+def test_a_new_container_knows_the_last_good_of_a_quarantined_site_and_its_certificate(plane: Plane) -> None:
+    certs = plane.folder / "config" / "certs"
+    certs.mkdir(exist_ok=True)
+    make_certificate(certs, "safe.test", "safe.test")
+    write(plane, "sites/safe.env", site_file("safe.test"))
+    write(plane, "snippets/safe.conf", 'location = /good { return 200 "yes"; }')
+    eventually(lambda: served(plane, "safe.test") is not None, within_s=SOON_S)
+    write(plane, "sites/safe.env", site_file("safe.test", "PROBE_PAHT=/up"))
+    eventually(lambda: standing(plane, "safe") == "last_good", within_s=SOON_S)
+    docker("rm", "-fv", plane.name)
+    for part in ("conf", "tls"):  # a new container's own folder would be empty
+        shutil.rmtree(plane.folder / "run" / part)
+    plane.start()
+    assert standing(plane, "safe") == "last_good"
+    assert served(plane, "safe.test") is not None
+    assert answer(plane, "safe.test") == 301
+
+
+def test_an_own_template_is_taken_up_while_nginx_runs(plane: Plane, proxy: NginxProxy) -> None:
+    proxy.publish(SITE, BLUE)
+    shipped = (templates_dir() / "site.conf.j2").read_text()
+    mine = shipped.replace(
+        "location @maintenance {", 'location = /mine { return 200 "mine"; }\n    location @maintenance {'
+    )
+    write(plane, "templates/site.conf.j2", mine)
+    eventually(lambda: plane.get("/mine")[1] == "mine", within_s=SOON_S)
+    write(plane, "templates/site.conf.j2", "{{ nothing }}")
+    eventually(lambda: standing(plane, "shop") == "last_good", within_s=SOON_S)
+    assert plane.release() == "blue"
