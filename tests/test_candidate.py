@@ -148,7 +148,7 @@ def test_a_site_with_a_deployment_in_progress_keeps_what_it_has() -> None:
         (Refusal("unknown directive", "sites/b.conf"), ["b"]),
         (Refusal('zero size shared memory zone "nowhere"', None), ["c"]),
         (Refusal("host not found", None), ["b", "c"]),
-        (Refusal("in a file of nobody", "sites/x.conf"), []),
+        (Refusal("in what all share", "http.conf"), []),
     ],
     ids=["its file is named", "a name of its own is quoted", "all that is new", "a file of no site"],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -15,15 +16,28 @@ from gateway.paths import CONF_DIR
 class ConfigurationFiles:
     def __init__(self, conf_dir: str | Path = CONF_DIR) -> None:
         self._dir = Path(conf_dir)
+        self._written: Rendered | None = None
 
     def write(self, rendered: Rendered) -> Path:
-        """Write the generation whole, without making it live; its folder."""
-        folder = self._dir / rendered.generation
+        """Write the generation whole, without making it live; its folder.
+
+        A file that is the same in the one written before is the same on disk: no file is ever changed.
+        """
+        folder, before = self._dir / rendered.generation, self._written
         shutil.rmtree(folder, ignore_errors=True)  # what a killed writer left
         (folder / "sites").mkdir(parents=True)
         for name, text in rendered.files.items():
-            (folder / name).write_text(text)
+            if before is None or before.files.get(name) != text or not self._link(before, folder, name):
+                (folder / name).write_text(text)
+        self._written = rendered
         return folder
+
+    def _link(self, before: Rendered, folder: Path, name: str) -> bool:
+        try:
+            os.link(self._dir / before.generation / name, folder / name)
+        except OSError:  # that generation has gone
+            return False
+        return True
 
     def live(self) -> str | None:
         """The generation that nginx reads at its next start or reload."""

@@ -24,7 +24,7 @@ _TEMPORARY = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What nginx said, and the file of the generation that it named ("sites/shop.conf"), if any."""
+    """What nginx said, and the file that it named ("sites/shop.conf", "http.conf"), if any."""
 
     said: str
     file: str | None
@@ -54,12 +54,14 @@ def refusal(folder: Path, *, nginx_conf: Path = Path(NGINX_CONF)) -> Refusal | N
     if code == 0:
         return None
     lines = [line for line in said.splitlines() if "[emerg]" in line] or said.splitlines() or [f"exit {code}"]
-    return _refusal(lines[0], folder)
+    return _refusal(lines[0], folder, scratch)
 
 
-def _refusal(line: str, folder: Path) -> Refusal:
-    line = re.sub(r"^.*\[emerg\] (?:\d+#\d+: )?", "", line).replace(f"{folder}/", "")
-    named = re.search(r" in (sites/\S+):\d+$", line)
+def _refusal(line: str, *folders: Path) -> Refusal:
+    line = re.sub(r"^.*\[emerg\] (?:\d+#\d+: )?", "", line)
+    for folder in folders:
+        line = line.replace(f"{folder}/", "")
+    named = re.search(r" in (\S+):\d+$", line)
     return Refusal(line, named[1] if named else None)
 
 
@@ -96,7 +98,8 @@ def _main(nginx_conf: Path, folder: Path, scratch: Path) -> str:
         text = f"include {LIVE}main.conf;\nevents {{}}\nhttp {{\n    include {LIVE}http.conf;\n}}\n"
     text = re.sub(r"^([ \t]*)include\s+(\S+)/\*\.conf;", lambda m: _each(m[2], m[1]), text, flags=re.M)
     text = text.replace(f"include {LIVE}main.conf;", (folder / "main.conf").read_text())
-    text = text.replace(f"include {LIVE}http.conf;", _http(folder, scratch, text))
+    (scratch / "http.conf").write_text(_http(folder, scratch, text))
+    text = text.replace(f"include {LIVE}http.conf;", f"include {scratch}/http.conf;")
     return f"pid {scratch}/nginx.pid;\n{text}"
 
 

@@ -99,7 +99,6 @@ class Renderer:
         main = self._shipped.get_template("main.conf.j2").render(patience_s=patience_s)
         files = {f"sites/{name}.conf": text for name, text in sorted(own.items())}
         shared = {
-            "sites": list(sites),
             "shares": sorted({share for site in sites for share in site.steps}),
             "https": any(f"listen {self._place.edge.https_port} ssl;" in text for text in own.values()),
             "cleartext_http2": any(site.proxying.protocol is Protocol.GRPC for site in sites),
