@@ -149,8 +149,15 @@ def test_a_site_with_a_deployment_in_progress_keeps_what_it_has() -> None:
         (Refusal('zero size shared memory zone "nowhere"', None), ["c"]),
         (Refusal("host not found", None), ["b", "c"]),
         (Refusal("in what all share", "http.conf"), []),
+        (Refusal('open() "/dev/shm/gateway/observed.log" failed', None), []),
     ],
-    ids=["its file is named", "a name of its own is quoted", "all that is new", "a file of no site"],
+    ids=[
+        "its file is named",
+        "a name of its own is quoted",
+        "all that is new",
+        "a file of no site",
+        "what all name",
+    ],
 )
 def test_the_blame_for_a_refusal_is_no_wider_than_it_must(refusal: Refusal, blamed: list[str]) -> None:
     good = made({"a": "app:80"}).good()

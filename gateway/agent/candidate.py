@@ -176,9 +176,9 @@ class Candidate:
         using = [
             [n for n, text in there.items() if q in text] for q in re.findall(r'"([^"]+)"', refusal.said)
         ]
-        if using := [names for names in using if names and len(names) < len(there)]:
-            return min(using, key=len)
-        return self.changed()
+        if any(len(names) == len(there) > 1 for names in using):
+            return []  # what all have in common is nobody's
+        return min(filter(None, using), key=len, default=self.changed())
 
     def changed(self) -> list[str]:
         """The sites that nginx has not run in this form yet."""

@@ -12,6 +12,7 @@ from gateway.adapters import nginx_test
 from gateway.adapters.certificates import CertificateFiles
 from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
 from gateway.adapters.folder import read_folder
+from gateway.adapters.observed import make_log
 from gateway.adapters.render import RenderError
 from gateway.agent.candidate import SiteTexts
 from gateway.agent.reconcile import Unusable, composed, environment_of, tested
@@ -64,10 +65,10 @@ def look(place: Place, *, with_nginx: bool, with_last_good: bool = False) -> Fou
         if with_nginx and nginx_test.is_there():
             with tempfile.TemporaryDirectory(prefix="gateway-check-") as scratch:
                 Path(scratch).chmod(0o755)  # it is another user who tests
-                tls_dir = f"{scratch}/tls"
-                candidate = composed(SiteTexts(), folder, place.environ, good, tls_dir=tls_dir)
+                make_log(f"{scratch}/observed.log")
+                candidate = composed(SiteTexts(), folder, place.environ, good, scratch=scratch)
                 files = ConfigurationFiles(f"{scratch}/conf")
-                tested(candidate, files, CertificateFiles(tls_dir), trusted=None)
+                tested(candidate, files, CertificateFiles(f"{scratch}/tls"), trusted=None)
             nginx = not any(r.startswith("nginx: ") for _, r in _problems(candidate.roster()))
         else:
             candidate = composed(SiteTexts(), folder, place.environ, good)

@@ -20,12 +20,12 @@ from gateway.adapters.certificates import CertificateFiles, CertificateFolder
 from gateway.adapters.configuration import ConfigurationFiles, Good, GoodFiles
 from gateway.adapters.folder import Folder, merged, read_folder, stamps
 from gateway.adapters.master import NginxMaster
+from gateway.adapters.observed import make_log
 from gateway.adapters.render import Place, Rendered, RenderError
 from gateway.adapters.routing import RoutingFiles
 from gateway.agent.candidate import Candidate, Certificates, SiteTexts, compose
 from gateway.core.roster import Roster, Standing
 from gateway.errors import Failed, SettingsInvalid
-from gateway.paths import TLS_DIR
 from gateway.settings import Settings
 from gateway.settings.parsing import is_ours
 from gateway.settings.sources import Desired, desire
@@ -67,14 +67,19 @@ def composed(
     environ: Mapping[str, str],
     good: Mapping[str, Good],
     *,
-    tls_dir: str = TLS_DIR,
+    scratch: str | None = None,
     waiting: Collection[str] = (),
 ) -> Candidate:
-    """From what was read to a candidate that nginx has not seen yet. Raises SettingsInvalid."""
+    """From what was read to a candidate that nginx has not seen yet. Raises SettingsInvalid.
+
+    `scratch`: a folder for what nginx would find beside its configuration, where no gateway runs.
+    """
     holders = {domain: name for name, each in good.items() for domain in _domains(each.variables)}
     desired = read_desired(folder, environ, holders)
     certificates = Certificates(CertificateFolder(desired.settings.certs_dir, now=time.time()))
-    place = replace(place_of(desired.settings), tls_dir=tls_dir)
+    place = place_of(desired.settings)
+    if scratch:
+        place = replace(place, tls_dir=f"{scratch}/tls", observed_log=f"{scratch}/observed.log")
     return compose(texts, place, folder, desired, good=good, certificates=certificates, waiting=waiting)
 
 
@@ -134,6 +139,7 @@ class Reconciler:
 
     def prepare(self) -> Roster:
         """Before nginx runs. Raises SettingsInvalid; Failed when nginx would not start."""
+        make_log()
         candidate = self._compose(self._read())
         try:
             rendered = tested(candidate, self._files.configuration, self._files.pairs, trusted=None)
@@ -154,6 +160,7 @@ class Reconciler:
             if inputs == self._done_for and time.monotonic() < self._retry_at:
                 return self.roster
             try:
+                make_log()
                 candidate = self._compose(folder, waiting)
                 files, live = self._files, self._files.configuration.live()
                 rendered = tested(candidate, files.configuration, files.pairs, trusted=live)
