@@ -62,6 +62,9 @@ def create_app(controller: Controller, views: Views) -> Starlette:
     async def sites(request: HttpRequest) -> Response:
         return JSONResponse(views.names())
 
+    async def configuration(request: HttpRequest) -> Response:
+        return JSONResponse(views.configuration())
+
     async def deployment(request: HttpRequest) -> Response:
         return JSONResponse(await run_in_threadpool(views.describe, request.path_params["number"]))
 
@@ -72,6 +75,7 @@ def create_app(controller: Controller, views: Views) -> Starlette:
 
     routes = [
         Route("/sites", sites),
+        Route("/configuration", configuration),
         Route("/sites/{site}/{verb}", _known(verb, verbs), methods=["GET", "POST"]),
         Route("/deployments/{number:int}", deployment),
         Route("/deployments/{number:int}/progress", progress),

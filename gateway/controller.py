@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,9 @@ from gateway import errors
 from gateway.core import policy
 from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
 from gateway.core.plan import Request, candidate
+from gateway.core.roster import Standing
 from gateway.core.transitions import CANCELLABLE, TERMINAL
+from gateway.directory import Directory
 from gateway.runner import Runner, Running
 from gateway.world import World
 
@@ -20,14 +21,6 @@ log = logging.getLogger("gateway")
 STOP_WAIT_S = 120.0
 # Its thread needs no more than to be waited for.
 LEAVES_THE_SITE = (Phase.HOLDING, Phase.KEEPING, Phase.RETIRING, *TERMINAL)
-
-
-def site_named(sites: Mapping[str, Site], name: str) -> Site:
-    try:
-        return sites[name]
-    except KeyError:
-        known = ", ".join(sorted(sites))
-        raise errors.UsageError(f"no site {name!r}; this gateway serves: {known}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +34,19 @@ class Order:
 class Controller:
     """One a gateway. Thread-safe; raises errors.GatewayError with what to do next."""
 
-    def __init__(self, sites: Mapping[str, Site], world: World, runner: Runner) -> None:
-        self._sites, self._world, self._runner = sites, world, runner
+    def __init__(self, directory: Directory, world: World, runner: Runner) -> None:
+        self._directory, self._world, self._runner = directory, world, runner
 
     def site(self, name: str) -> Site:
-        return site_named(self._sites, name)
+        return self._directory.site(name)
 
     def resume(self) -> None:
         """Go on with what was in progress when we last ended."""
-        for site in self._sites.values():
+        for site in self._directory.sites():
             if unfinished := self._world.journal.unfinished(site.name):
                 log.info("resuming %s of %s in %s", unfinished.id, site.name, unfinished.phase)
                 self._runner.run(site, unfinished)
-            elif not self._world.journal.deployments(site.name):
+            elif self._directory.serves(site.name) and not self._world.journal.deployments(site.name):
                 self._adopt(site)
 
     def _adopt(self, site: Site) -> None:
@@ -162,16 +155,25 @@ class Controller:
             return Order(running.deployment, back=True)
 
     def cleanup(self, name: str) -> dict[str, Any]:
-        """Stop what a slot holds that neither answers nor belongs to a deployment."""
-        site = self.site(name)
+        """Stop what a slot holds that neither answers nor belongs to a deployment.
+
+        Nothing of a dropped site answers: all of it is stopped, and its routing and settings forgotten.
+        """
+        entry = self._directory.entry(name)
+        dropped = entry.standing is Standing.DROPPED
+        site = entry.site if entry.site and dropped else self.site(name)
         with self._runner.lock(site.name):
             self._free_the_slot(site)
-            live, _ = self._world.live(site)
+            if dropped:
+                self._world.proxy.publish(site, Routing())
+            live = None if dropped else self._world.live(site)[0]
             stopped = []
             for slot in Slot:
                 if slot != live and self._world.engine.replicas(site, slot):
                     self._world.engine.stop(site, slot)
                     stopped.append(str(slot))
+            if dropped:
+                self._directory.forget(name)
         return {"site": site.name, "stopped": stopped}
 
     # Inside

@@ -10,10 +10,12 @@ from pathlib import Path
 
 import uvicorn
 
+from gateway.agent import live
 from gateway.api import create_app
+from gateway.directory import Directory
 from gateway.errors import Failed, GatewayError
 from gateway.paths import CONTROLLER_SOCKET as SOCKET
-from gateway.settings import parse
+from gateway.settings.parsing import at_start
 from gateway.wiring import build
 
 
@@ -21,12 +23,17 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="gateway: %(message)s", stream=sys.stderr)
     logging.getLogger("httpx").setLevel(logging.WARNING)
     try:
-        settings = parse(os.environ)
+        settings = at_start(os.environ)
         lock = _only_one(Path(settings.state_dir))
-        gateway = build(settings)
+        # The sites are the agent's to say; which of them wait for a deployment is the controller's.
+        directory = Directory(lambda: agent.roster, lambda site: agent.forget(site))
+        gateway = build(settings, directory)
+        agent = live.reconciler(os.environ, settings, waiting=gateway.journal.in_progress)
     except GatewayError as error:
         sys.exit(f"gateway: {error}")
+    agent.reconcile()
     gateway.controller.resume()
+    live.watch(settings, agent)
     Path(SOCKET).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(SOCKET).unlink(missing_ok=True)
     uvicorn.run(

@@ -8,5 +8,9 @@ NGINX_SOCKET = f"{RUN_DIR}/nginx.sock"
 OBSERVED_LOG = "/dev/shm/gateway/observed.log"
 # nginx.conf in the image includes live/main.conf and live/http.conf; `live` leads to a generation.
 CONF_DIR = f"{RUN_DIR}/conf"
-# Copies of the certificates and keys in use, for root alone: nginx's master reads them.
+# Copies of the certificates and keys in use: nginx's master reads them as root, and its test as a member
+# of a group that nobody else is in, nginx's workers neither.
+TESTERS = 64180
 TLS_DIR = f"{RUN_DIR}/tls"
+NGINX_CONF = "/etc/nginx/nginx.conf"
+NGINX_PID = "/run/nginx.pid"

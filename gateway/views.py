@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway import errors
-from gateway.controller import site_named
 from gateway.core import policy, stack
 from gateway.core.model import Phase, Release, Site
 from gateway.core.plan import Request, candidate, describe
+from gateway.core.roster import Entry, Standing
 from gateway.core.serving import DomainCertificate
 from gateway.core.transitions import TERMINAL
+from gateway.directory import Directory
 from gateway.progress import Progress
 from gateway.runner import Runner
 from gateway.world import World
@@ -24,16 +25,24 @@ class Views:
     """Thread-safe; raises errors.GatewayError with what to do next."""
 
     def __init__(
-        self, sites: Mapping[str, Site], world: World, runner: Runner, certificates: Certificates
+        self, directory: Directory, world: World, runner: Runner, certificates: Certificates
     ) -> None:
-        self._sites, self._world, self._runner = sites, world, runner
+        self._directory, self._world, self._runner = directory, world, runner
         self._certificates = certificates
 
     def site(self, name: str) -> Site:
-        return site_named(self._sites, name)
+        return self._directory.site(name)
 
     def names(self) -> list[str]:
-        return sorted(self._sites)
+        return sorted(self._directory.roster.entries)
+
+    def configuration(self) -> dict[str, Any]:
+        """How each site stands to what is configured, and the problems of no single site."""
+        roster = self._directory.roster
+        return {
+            "problems": list(roster.problems),
+            "sites": {name: _standing(entry) for name, entry in roster.entries.items()},
+        }
 
     def plan(self, name: str, request: Request) -> dict[str, Any]:
         """What a deploy would do; changes nothing."""
@@ -54,8 +63,20 @@ class Views:
         }
 
     def status(self, name: str) -> dict[str, Any]:
-        site = self.site(name)
-        live, release = self._world.live(site)
+        entry = self._directory.entry(name)
+        told = {"site": name, "domains": list(entry.domains), "configuration": _standing(entry)}
+        site = entry.site
+        if site is None:
+            nothing: dict[str, Any] = {
+                "live": None,
+                "release": None,
+                "slots": {},
+                "certificates": [],
+                "deployment": None,
+            }
+            return told | nothing
+        dropped = entry.standing is Standing.DROPPED
+        live, release = (None, None) if dropped else self._world.live(site)
         running = self._runner.running.get(site.name)
         slots = {}
         for slot, held in self._world.held(site).items():
@@ -69,9 +90,7 @@ class Views:
                 "idle": idle,
                 "sessions": self._world.proxy.sample(site, slot).sessions,  # that stayed when it was replaced
             }
-        return {
-            "site": site.name,
-            "domains": list(site.domains),
+        return told | {
             "live": str(live) if live else None,
             "release": release,
             "slots": slots,
@@ -86,7 +105,8 @@ class Views:
         return {"domain": found.domain, "expires_at": until, "days_left": left, "problem": found.problem}
 
     def history(self, name: str) -> list[dict[str, Any]]:
-        return [self.describe(d.number) for d in self._world.journal.deployments(self.site(name).name)]
+        name = self._directory.entry(name).name
+        return [self.describe(d.number) for d in self._world.journal.deployments(name)]
 
     def describe(self, number: int) -> dict[str, Any]:
         """A deployment as people and scripts get it."""
@@ -122,3 +142,7 @@ class Views:
             ended.tell({"step": entry["phase"], "at": entry["at"]})
         ended.close()
         return ended
+
+
+def _standing(entry: Entry) -> dict[str, Any]:
+    return {"standing": str(entry.standing), "reasons": list(entry.reasons)}

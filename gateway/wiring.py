@@ -16,6 +16,7 @@ from gateway.adapters.routing import RoutingFiles
 from gateway.controller import Controller
 from gateway.core.model import Site
 from gateway.core.serving import DomainCertificate
+from gateway.directory import Directory
 from gateway.paths import ROUTING_DIR
 from gateway.runner import Runner
 from gateway.settings import Settings
@@ -27,12 +28,12 @@ from gateway.world import World
 class Gateway:
     controller: Controller
     views: Views
+    journal: SqliteJournal
 
 
-def build(settings: Settings) -> Gateway:
+def build(settings: Settings, directory: Directory) -> Gateway:
     """Raises errors.Failed when the journal can't be read."""
     clock = SystemClock()
-    sites = {site.name: site for site in settings.sites}
     world = World(
         engine=ComposeEngine(settings.network),
         proxy=NginxProxy(RoutingFiles(ROUTING_DIR, settings.state_dir), ObservedAnswers()),
@@ -44,4 +45,5 @@ def build(settings: Settings) -> Gateway:
     def certificates(site: Site) -> Sequence[DomainCertificate]:
         return CertificateFolder(settings.certs_dir, now=clock.now()).of(site)
 
-    return Gateway(Controller(sites, world, runner), Views(sites, world, runner, certificates))
+    views = Views(directory, world, runner, certificates)
+    return Gateway(Controller(directory, world, runner), views, world.journal)

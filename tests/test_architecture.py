@@ -20,7 +20,11 @@ SLOW = ("docker", "httpx", "jinja2", "watchdog", "starlette", "uvicorn", "reques
 # Who may import adapters, and why.
 MAY_IMPORT_ADAPTERS = {
     "gateway.wiring": "the composition root",
-    "gateway.agent.prepare": "renders and publishes before there is a controller to wire",
+    "gateway.agent.live": "the agent's composition root",
+    "gateway.agent.reconcile": "one path through files and nginx, each with one adapter and no fake",
+    "gateway.agent.candidate": "renders",
+    "gateway.agent.offline": "renders for people, without a gateway",
+    "gateway.agent.healthcheck": "asks nginx",
     "gateway.world": "the journal's type: there is one journal, so it has no port",
 }
 # Where a library may be imported; a prefix stands for everything below it.
@@ -34,31 +38,35 @@ HOMES = {
     "httpx": ("gateway.adapters.", "gateway.cli.client"),
     "click": ("gateway.cli",),
     "rich": ("gateway.cli",),
-    "dotenv": ("gateway.cli",),
+    "dotenv": ("gateway.adapters.",),
     "starlette": ("gateway.api",),
     "uvicorn": ("gateway.daemon",),
 }
 READS_ENVIRONMENT = {
-    "gateway.daemon": "the controller's settings",
-    "gateway.agent.prepare": "the agent's settings",
+    "gateway.daemon": "the settings of agent and controller",
+    "gateway.agent.prepare": "the agent's settings, before nginx starts",
     "gateway.adapters.compose_command": "passes PATH and the like on to `docker compose`",
+    "gateway.cli.config": "what the gateway would be set to, here",
     "gateway.cli.connection": "GATEWAY_CONTAINER, on a host",
     "gateway.cli.terminal": "NO_COLOR",
 }
 # From the top down: a layer imports itself (without cycles) and those below it.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("gateway.cli", "gateway.daemon", "gateway.agent"),
+    ("gateway.cli", "gateway.daemon"),
+    ("gateway.agent",),
     ("gateway.wiring",),
     ("gateway.api",),
     ("gateway.views", "gateway.controller"),
     ("gateway.runner",),
     ("gateway.perform", "gateway.diagnose"),
-    ("gateway.deploy", "gateway.world", "gateway.progress"),
+    ("gateway.deploy", "gateway.world", "gateway.progress", "gateway.directory"),
     ("gateway.adapters",),
     ("gateway.ports", "gateway.settings"),
-    ("gateway.core.plan", "gateway.core.policy", "gateway.core.servers", "gateway.core.stack"),
+    ("gateway.core.plan", "gateway.core.policy", "gateway.core.stack", "gateway.core.snippet"),
+    ("gateway.core.roster", "gateway.core.parseback"),
+    ("gateway.core.servers",),
     ("gateway.core.transitions",),
-    ("gateway.core.events",),
+    ("gateway.core.events", "gateway.core.syntax", "gateway.core.debounce"),
     ("gateway.core.model", "gateway.errors", "gateway.paths", "gateway.dial"),
     ("gateway.core.serving",),
 )

@@ -9,6 +9,7 @@ import pytest
 
 from gateway.settings import parse
 from gateway.settings.docs import render_markdown
+from gateway.settings.parsing import parse_site
 from gateway.settings.table import VARIABLES
 from gateway.settings.variable import Variable
 
@@ -22,12 +23,10 @@ def test_the_committed_page_is_the_generated_one() -> None:
 
 def test_the_page_s_examples_are_accepted() -> None:
     blocks = re.findall(r"^```\n(.*?)^```", render_markdown(), re.DOTALL | re.MULTILINE)
-    parsed = [parse(dict(line.split("=", 1) for line in block.splitlines())) for block in blocks]
-    assert [[site.name for site in settings.sites] for settings in parsed] == [
-        ["site"],
-        ["shop", "my-blog"],
-        ["site"],
-    ]
+    *environments, own = [dict(line.split("=", 1) for line in block.splitlines()) for block in blocks]
+    parsed = [[site.name for site in parse(env).sites] for env in environments]
+    assert parsed == [["site"], ["shop", "my-blog"], ["site"]]
+    assert parse_site("wiki", own, {}).site.keep_s == 60
 
 
 @pytest.mark.parametrize("var", VARIABLES, ids=lambda var: var.name)

@@ -142,10 +142,9 @@ def test_an_unknown_host_is_hung_up_on(text: str) -> None:
     assert "return 444;" in default
 
 
-def test_the_internal_listener_says_the_generation_and_the_sites(text: str) -> None:
+def test_the_internal_listener_says_the_generation(text: str) -> None:
     generation = render([SHOP, BLOG], PLACE).generation
     assert f'return 200 "{generation}\\n";' in block(text, "location = /generation")
-    assert 'return 200 "shop\\nblog\\n";' in block(text, "location = /sites")
     assert not re.search(r"listen \d.*internal", text)
 
 

@@ -23,6 +23,7 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_DOMAIN": "Shop.example.com, *.XN--mnchen-3ya.de,localhost",
         "GATEWAY_UPSTREAM": "my_app.v2:65535",
         "GATEWAY_HTTP_PORT": "8080",
+        "GATEWAY_CONFIG_DIR": "/config",
         "GATEWAY_NETWORK": "edge_1",
         "GATEWAY_STATE_DIR": "/srv/gateway",
         "GATEWAY_STACK_FILE": "/srv/stacks/a@b+c.yaml",
@@ -106,7 +107,7 @@ def test_every_variable_reaches_its_field() -> None:
         trusted_proxies=("10.0.0.0/8", "2001:db8::/32"),
         forwarded_header=True,
     )
-    assert parse(env) == Settings((site,), 8080, "edge_1", "/srv/gateway", "/srv/certs", edge)
+    assert parse(env) == Settings((site,), 8080, "/config", "edge_1", "/srv/gateway", "/srv/certs", edge)
 
 
 def test_several_sites_keep_their_order_and_get_their_own_stack_file() -> None:
@@ -133,7 +134,7 @@ def test_what_belongs_to_one_site_is_refused_unprefixed_beside_several_sites(nam
 def test_no_site_says_which_two_variables_to_set() -> None:
     expected = (
         "no site is set: set GATEWAY_DOMAIN=shop.example.com and GATEWAY_UPSTREAM=app:8000 "
-        "(or GATEWAY_SITES for several sites)"
+        "(or GATEWAY_SITES for several sites, or sites/<name>.env)"
     )
     assert only_problem({}) == only_problem({"GATEWAY_DOMAIN": "", "GATEWAY_SITES": ""}) == expected
 

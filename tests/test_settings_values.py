@@ -21,6 +21,7 @@ BAD = {
         "maintenance", "ä"],
     "SITES": ["shop,", "shop,shop", ",", "shop;blog", "shop,green", "shop\n"],
     "HTTP_PORT": ["0", "65536", "080", "-1", "8e1", " 80", "٨٠", "80\n"],
+    "CONFIG_DIR": ["etc", "/", "/a/", "/a/../b", "/a b", "/a;b", "/a\n"],
     "NETWORK": ["-x", "a b", "a/b", "a" * 64, "host;"],
     "STATE_DIR": ["var", "/", "/a/", "/a/../b", "/a/./b", "/a b", "/a;b", "/" + "a" * 255, "/a\n", "//a"],
     "DOMAIN": [INJECTION, "a.test,", "a.test,a.TEST", "-a.test", "a-.test", "a..test", "a.test.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -13,6 +14,7 @@ from cryptography import x509
 
 from gateway.core.model import Site
 from gateway.core.serving import Certificate, DomainCertificate, HttpsMethod
+from gateway.paths import TESTERS
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +119,9 @@ class CertificateFiles:
         self._folder = Path(folder)
 
     def write(self, certificates: Iterable[Certificate]) -> None:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self._folder.is_dir():
+            self._folder.mkdir(mode=0o700, parents=True)
+            _let_test_read(self._folder, 0o750)
         for certificate in certificates:
             _write_private(self._folder / f"{certificate.digest}.key", certificate.key)
             _write_private(self._folder / f"{certificate.digest}.crt", certificate.chain)
@@ -136,7 +140,15 @@ def _write_private(file: Path, text: str) -> None:
         new.unlink(missing_ok=True)
         new.touch(mode=0o600)
         new.write_text(text)
+        _let_test_read(new, 0o640)
         new.replace(file)
+
+
+def _let_test_read(path: Path, mode: int) -> None:
+    """nginx's own test runs without root's rights (adapters.nginx_test)."""
+    if os.geteuid() == 0:
+        os.chown(path, 0, TESTERS)
+        path.chmod(mode)
 
 
 def _load_as_nginx_would(chain: str, key: str) -> None:

@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
+import json
+import os
 import shutil
-import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from gateway.adapters.render import Rendered
-from gateway.errors import Failed
 from gateway.paths import CONF_DIR
-
-TEST_TIMEOUT_S = 120.0
 
 
 class ConfigurationFiles:
     def __init__(self, conf_dir: str | Path = CONF_DIR) -> None:
         self._dir = Path(conf_dir)
+        self._written: Rendered | None = None
 
-    def write(self, rendered: Rendered) -> None:
-        """Write the generation whole, without making it live."""
-        folder = self._dir / rendered.generation
+    def write(self, rendered: Rendered) -> Path:
+        """Write the generation whole, without making it live; its folder.
+
+        A file that is the same in the one written before is the same on disk: no file is ever changed.
+        """
+        folder, before = self._dir / rendered.generation, self._written
         shutil.rmtree(folder, ignore_errors=True)  # what a killed writer left
+        (folder / "sites").mkdir(parents=True)
         for name, text in rendered.files.items():
-            file = folder / name
-            file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(text)
+            if before is None or before.files.get(name) != text or not self._link(before, folder, name):
+                (folder / name).write_text(text)
+        self._written = rendered
+        return folder
+
+    def _link(self, before: Rendered, folder: Path, name: str) -> bool:
+        try:
+            os.link(self._dir / before.generation / name, folder / name)
+        except OSError:  # that generation has gone
+            return False
+        return True
 
     def live(self) -> str | None:
         """The generation that nginx reads at its next start or reload."""
         link = self._dir / "live"
         return link.readlink().name if link.is_symlink() else None
+
+    def has(self, generation: str) -> bool:
+        return (self._dir / generation / "http.conf").is_file()
 
     def show(self, generation: str) -> None:
         """Make it the one that nginx reads, in one rename."""
@@ -38,15 +54,59 @@ class ConfigurationFiles:
         link.symlink_to(generation)
         link.replace(self._dir / "live")
 
-    def forget_others(self, *kept: str) -> None:
+    def forget_others(self, *kept: str | None) -> None:
         """Remove the generations that are not named."""
         for folder in self._dir.iterdir():
             if folder.name not in kept and not folder.is_symlink():
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def nginx_test() -> None:
-    """`nginx -t` of what is live. Raises Failed with what nginx said."""
-    done = subprocess.run(["nginx", "-t", "-q"], capture_output=True, text=True, timeout=TEST_TIMEOUT_S)
-    if done.returncode != 0:
-        raise Failed(f"nginx refuses the configuration: {done.stderr.strip()}")
+@dataclass(frozen=True, slots=True)
+class Good:
+    """What nginx took for a site: the variables and the snippet that it was made of, and its file."""
+
+    variables: Mapping[str, str]
+    snippet: str
+    text: str
+
+
+class GoodFiles:
+    """The last good configuration of each site; it outlives the container."""
+
+    def __init__(self, state_dir: str | Path) -> None:
+        self._dir = Path(state_dir) / "good"
+        self._read: dict[str, Good] | None = None
+
+    def all(self) -> Mapping[str, Good]:
+        """Site -> what was good. What can't be read is left out: it is as if it had never been."""
+        if self._read is None:
+            found = {file.stem: _good(file) for file in sorted(self._dir.glob("[!.]*.json"))}
+            self._read = {name: good for name, good in found.items() if good}
+        return dict(self._read)
+
+    def keep(self, good: Mapping[str, Good]) -> None:
+        """Remember these, in place of what was remembered of the same sites."""
+        known = self.all()
+        for name, each in good.items():
+            if known.get(name) != each:
+                self._write(name, each)
+        self._read = {**known, **good}
+
+    def forget(self, site: str) -> None:
+        (self._dir / f"{site}.json").unlink(missing_ok=True)
+        self._read = {name: good for name, good in self.all().items() if name != site}
+
+    def _write(self, name: str, good: Good) -> None:
+        self._dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        new = self._dir / f".{name}.new"
+        new.write_text(json.dumps(asdict(good)))
+        new.replace(self._dir / f"{name}.json")
+
+
+def _good(file: Path) -> Good | None:
+    try:
+        stored = json.loads(file.read_text())
+        variables = {str(name): str(raw) for name, raw in stored["variables"].items()}
+        return Good(variables, str(stored["snippet"]), str(stored["text"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None

@@ -181,6 +181,13 @@ class SqliteJournal:
         rows = self._rows(f"SELECT {_COLUMNS} FROM deployments WHERE number = ?", number)
         return _deployment(rows[0]) if rows else None
 
+    def in_progress(self) -> set[str]:
+        """The sites with a deployment whose outcome is open."""
+        over = [*TERMINAL, Phase.KEEPING, Phase.RETIRING]
+        marks = ", ".join("?" * len(over))
+        rows = self._rows(f"SELECT DISTINCT site FROM deployments WHERE phase NOT IN ({marks})", *over)
+        return {str(site) for (site,) in rows}
+
     def unfinished(self, site: str) -> Deployment | None:
         return next((d for d in self.deployments(site) if d.phase not in TERMINAL), None)
 

@@ -8,6 +8,7 @@ may be cut at any time.
 from __future__ import annotations
 
 import math
+import os
 import threading
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.core.model import Sample
-from gateway.paths import OBSERVED_LOG
+from gateway.paths import OBSERVED_LOG, TESTERS
 
 HELD = "/held"  # ends the key of a slot's answers to sessions that stayed with it
 LONGEST = 4 << 20  # bytes that the file may hold when it has been read
@@ -44,6 +45,17 @@ class _Counts:
             if left <= 0:
                 return _SHORTEST_S * math.exp(size * _GROWTH)
         return 0.0
+
+
+def make_log(path: str | Path = OBSERVED_LOG) -> None:
+    """nginx's own test opens it too, and runs without root's rights (adapters.nginx_test)."""
+    log = Path(path)
+    if not log.exists():
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.touch()
+    if os.geteuid() == 0:
+        os.chown(log, 0, TESTERS)
+        log.chmod(0o660)
 
 
 class ObservedAnswers:

@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import FileSystemLoader, StrictUndefined
+from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
 from gateway.core.model import Site
-from gateway.core.servers import servers
+from gateway.core.servers import Server, servers
 from gateway.core.serving import Certificate, Edge, Protocol, Proxying
 from gateway.paths import CONF_DIR, OBSERVED_LOG, ROUTING_DIR, RUN_DIR, TLS_DIR
 
@@ -59,12 +59,13 @@ class Rendered:
 
 
 class Renderer:
-    """Reads the templates once."""
+    """Templates as they were when it was made: `own` ones (file name -> text) before the shipped ones."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, own: Mapping[str, str] | None = None) -> None:
         self._place = place
-        self._environment = SandboxedEnvironment(
-            loader=FileSystemLoader(templates_dir()),
+        shipped = FileSystemLoader(templates_dir())
+        self._shipped = SandboxedEnvironment(
+            loader=shipped,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,
@@ -72,23 +73,34 @@ class Renderer:
             autoescape=False,  # nginx's configuration is not HTML; settings refuse every special character
         )
         place_values = {name: getattr(place, name) for name in place.__slots__}
-        self._environment.filters["milliseconds"] = lambda seconds: f"{round(seconds * 1000)}ms"
-        self._environment.globals |= place_values | _shared_by_all(place.edge)
+        self._shipped.filters["milliseconds"] = lambda seconds: f"{round(seconds * 1000)}ms"
+        self._shipped.globals |= place_values | _shared_by_all(place.edge)
+        # What stands outside http {} can load modules: that is not for an own template.
+        replaceable = {name: text for name, text in (own or {}).items() if name != "main.conf.j2"}
+        self._environment = self._shipped.overlay(loader=ChoiceLoader([DictLoader(replaceable), shipped]))
 
-    def site(self, site: Site, certificates: Mapping[str, Certificate] | None = None) -> str:
-        """The site's own file. Raises jinja2.TemplateError on a template's mistake."""
-        template = self._environment.get_template("site.conf.j2")
-        return template.render(site=site, servers=servers(site, certificates or {}))
+    def site(self, site: Site, servers: Sequence[Server], snippet: str = "") -> str:
+        """The site's own file. Raises RenderError on a template's mistake."""
+        return self._rendered("site.conf.j2", site=site, servers=servers, snippet=_whole_lines(snippet))
 
-    def assemble(self, sites: Mapping[Site, str]) -> Rendered:
-        """What `site` gave for each, and what they share. `sites` is not empty."""
+    def snippet(self, site: Site, text: str) -> str:
+        """A snippet that is a template, with the site's values. Raises RenderError."""
+        try:
+            return self._shipped.from_string(text).render(site=site)
+        except Exception as error:  # whatever an expression in it raised
+            raise _render_error(f"snippets/{site.name}.conf.j2", error) from error
+
+    def unavailable(self, name: str, servers: Sequence[Server]) -> str:
+        """The file of a site that can't be served: its domains answer 503."""
+        return self._shipped.get_template("unavailable.conf.j2").render(name=name, servers=servers)
+
+    def assemble(self, sites: Sequence[Site], own: Mapping[str, str]) -> Rendered:
+        """What `sites` share, and each one's own file: name -> text. Raises RenderError."""
         # A worker that is being replaced must outlive the longest request that it may hold.
-        patience_s = f"{max(site.drain_timeout_s for site in sites) + 5:.0f}"
-        main = self._environment.get_template("main.conf.j2").render(patience_s=patience_s)
-        http = self._environment.get_template("http.conf.j2")
-        own = {f"sites/{site.name}.conf": text for site, text in sites.items()}
+        patience_s = f"{max((site.drain_timeout_s for site in sites), default=0) + 5:.0f}"
+        main = self._shipped.get_template("main.conf.j2").render(patience_s=patience_s)
+        files = {f"sites/{name}.conf": text for name, text in sorted(own.items())}
         shared = {
-            "sites": list(sites),
             "shares": sorted({share for site in sites for share in site.steps}),
             "sessions": any(site.session_timeout_s for site in sites),
             "https": any(f"listen {self._place.edge.https_port} ssl;" in text for text in own.values()),
@@ -96,10 +108,32 @@ class Renderer:
             "generation": "",
             "conf_dir": "",
         }
-        content = [main, http.render(shared), *(f"{name}\0{text}" for name, text in sorted(own.items()))]
+        http = self._rendered("http.conf.j2", **shared)
+        content = [main, http, *(f"{name}\0{text}" for name, text in files.items())]
         generation = hashlib.sha256("\0".join(content).encode()).hexdigest()[:GENERATION_CHARS]
         shared |= {"generation": generation, "conf_dir": f"{self._place.conf_dir}/{generation}"}
-        return Rendered(generation, {"main.conf": main, "http.conf": http.render(shared), **own})
+        http = self._rendered("http.conf.j2", **shared)
+        return Rendered(generation, {"main.conf": main, "http.conf": http, **files})
+
+    def _rendered(self, template: str, **values: Any) -> str:
+        try:
+            return self._environment.get_template(template).render(values)
+        except Exception as error:  # own templates may raise anything
+            raise _render_error(template, error) from error
+
+
+class RenderError(Exception):
+    """A mistake in a template: which one, where and why, in a line."""
+
+
+def _render_error(template: str, error: Exception) -> RenderError:
+    line = f" line {error.lineno}" if isinstance(error, TemplateSyntaxError) else ""
+    said = str(error).replace("\n", " ") or type(error).__name__
+    return RenderError(f"{template}{line}: {said}")
+
+
+def _whole_lines(text: str) -> str:
+    return text if not text or text.endswith("\n") else text + "\n"
 
 
 def render(
@@ -108,7 +142,8 @@ def render(
     certificates: Mapping[str, Certificate] | None = None,
 ) -> Rendered:
     renderer = Renderer(place or Place())
-    return renderer.assemble({site: renderer.site(site, certificates) for site in sites})
+    own = {site.name: renderer.site(site, servers(site, certificates or {})) for site in sites}
+    return renderer.assemble(sites, own)
 
 
 def _shared_by_all(edge: Edge) -> dict[str, Any]:

@@ -46,11 +46,17 @@ class RoutingFiles:
     def restore(self, sites: Iterable[Site]) -> None:
         """Show what was published last; the maintenance page where nothing ever was. Raises Failed."""
         names = {site.name for site in sites}
+        self._states.mkdir(parents=True, exist_ok=True)
         for name in names:
             self._show(name, self.kept(name))
         for gone in self._live.iterdir():
             if gone.name not in names and gone != self._states:
                 gone.unlink()
+
+    def show_if_missing(self, site: str) -> None:
+        """For a site that is new while nginx runs. Raises Failed."""
+        if not (self._live / site).is_symlink():
+            self._show(site, self.kept(site))
 
     def kept(self, site: str) -> Routing:
         try:

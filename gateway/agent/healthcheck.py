@@ -4,26 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import sys
 from pathlib import Path
 
+from gateway.adapters.ask import answer
 from gateway.paths import CONF_DIR, NGINX_SOCKET
-
-TIMEOUT_S = 3.0
-
-
-def answer(address: tuple[str, int] | str, host: str, path: str) -> bytes:
-    """The raw HTTP answer; empty when nothing answers."""
-    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
-    with socket.socket(family) as peer:
-        peer.settimeout(TIMEOUT_S)
-        peer.connect(address)
-        peer.sendall(f"GET {path} HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
-        try:
-            return peer.recv(4096)
-        except ConnectionResetError:  # how nginx hangs up, with reset_timedout_connection
-            return b""
 
 
 def problems(live: Path) -> list[str]:
@@ -32,7 +17,9 @@ def problems(live: Path) -> list[str]:
     generation = live.readlink().name
     if f"\r\n\r\n{generation}\n".encode() not in answer(NGINX_SOCKET, "gateway", "/generation"):
         found.append(f"nginx does not run generation {generation}")
-    for name in sorted(file.stem for file in (live / "sites").iterdir()):
+    # A quarantined site may have no upstreams: it answers 503, and has no routing.
+    served = [file for file in (live / "sites").iterdir() if "\nupstream " in file.read_text()]
+    for name in sorted(file.stem for file in served):
         if not answer(NGINX_SOCKET, "gateway", f"/serving/{name}").startswith(b"HTTP/1.1 200"):
             found.append(f"nginx does not serve {name}")
     for port, tls in re.findall(r"listen (\d+) (ssl )?default_server", (live / "http.conf").read_text()):

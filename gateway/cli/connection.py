@@ -27,10 +27,7 @@ def controller_socket() -> Iterator[str]:
 
     Raises ControllerUnreachable, or UsageError when several gateways run and none is named.
     """
-    if os.path.exists(SOCKET):  # noqa: PTH110 - False, not an error, for a user who may not look
-        yield SOCKET
-        return
-    if os.path.exists(INSIDE):  # noqa: PTH110
+    if _answers() or os.path.exists(INSIDE):  # noqa: PTH110 - False, not an error, for who may not look
         yield from _when_it_is_up()
         return
     container = _container()
@@ -47,13 +44,18 @@ def controller_socket() -> Iterator[str]:
 
 
 def _when_it_is_up() -> Iterator[str]:
-    """Inside the container nginx answers before the daemon beside it is up."""
+    """Inside the container nginx answers before the daemon beside it is up, or up again."""
     deadline = time.monotonic() + START_WAIT_S
-    while not os.path.exists(SOCKET):  # noqa: PTH110
+    while not _answers():
         if time.monotonic() > deadline:
             raise ControllerUnreachable(f"the controller is not up ({SOCKET}): see `docker compose logs`")
         time.sleep(0.05)
     yield SOCKET
+
+
+def _answers() -> bool:
+    with socket.socket(socket.AF_UNIX) as peer:
+        return peer.connect_ex(SOCKET) == 0
 
 
 def _container() -> str:

@@ -1,11 +1,22 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
 from gateway.cli import options
 from gateway.cli.client import connect
+from gateway.errors import UsageError
+
+# What nginx runs for a site that is not as it is configured.
+STANDINGS = {
+    "waiting": "keeps its previous settings",
+    "last_good": "quarantined, with its last good configuration",
+    "unavailable": "quarantined",
+    "left_out": "quarantined",
+    "dropped": "dropped",
+}
 
 # A certificate of 90 days is usually renewed with 30 left.
 SOON_DAYS = 30
@@ -24,13 +35,26 @@ def command(site: str | None, as_json: bool) -> None:  # noqa: FBT001
     """
     with connect() as client:
         names = [site] if site else client.get("/sites")
-        found = [client.get(f"/sites/{name}/status") for name in names]
+        found = []
+        for name in names:
+            try:
+                found.append(client.get(f"/sites/{name}/status"))
+            except UsageError:
+                if site:
+                    raise  # else it went while we asked
+        problems = client.get("/configuration")["problems"]
+    if problems and as_json:
+        click.echo(json.dumps({"problems": problems}))
+    elif problems:
+        click.echo("\n".join(f"configuration: {problem}" for problem in problems))
     for status in found:
         if as_json:
             click.echo(json.dumps(status))
             continue
-        live = f"{status['release']} in {status['live']}" if status["live"] else "the maintenance page"
-        click.echo(f"{status['site']} ({', '.join(status['domains'])}): {live}")
+        domains = f" ({', '.join(status['domains'])})" if status["domains"] else ""
+        click.echo(f"{status['site']}{domains}: {_answer(status)}")
+        for reason in status["configuration"]["reasons"]:
+            click.echo(f"  {STANDINGS[status['configuration']['standing']]}: {reason}")
         for slot, held in status["slots"].items():
             busy = {None: "", True: ", nothing in flight", False: ", requests in flight"}[held["idle"]]
             if held["sessions"]:
@@ -44,3 +68,13 @@ def command(site: str | None, as_json: bool) -> None:  # noqa: FBT001
                 click.echo(f"  certificate of {found['domain']}: {found['days_left']} days left")
         if running := status["deployment"]:
             click.echo(f"  {running['deployment']} is {running['phase']} ({running['release']})")
+
+
+def _answer(status: dict[str, Any]) -> str:
+    """What a visitor of the site gets."""
+    match status["configuration"]["standing"]:
+        case "unavailable":
+            return "503"
+        case "left_out" | "dropped":
+            return "no answer"
+    return f"{status['release']} in {status['live']}" if status["live"] else "the maintenance page"

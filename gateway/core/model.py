@@ -84,6 +84,11 @@ class Site:
     tls: Tls = field(default_factory=Tls)
     proxying: Proxying = field(default_factory=Proxying)
 
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """Every host name that is the site's, those that only lead to another of its own included."""
+        return (*self.domains, *(name for name, _ in self.redirects))
+
 
 @dataclass(frozen=True, slots=True)
 class Routing:

@@ -49,15 +49,18 @@ def missing(given: Mapping[str, str], named: Sequence[Named]) -> Iterator[str]:
     alone = not given.get("GATEWAY_SITES")
     if alone and not any(given.get(name) for site in named for var in required for name in site.names(var)):
         both = " and ".join(f"{PREFIX}{var.name}={var.example.split(',')[0]}" for var in required)
-        yield f"no site is set: set {both} (or GATEWAY_SITES for several sites)"
+        yield f"no site is set: set {both} (or GATEWAY_SITES for several sites, or sites/<name>.env)"
         return
     for site in named:
-        for var in required:
-            name = site.prefix + var.name
-            if not any(given.get(one) for one in site.names(var)):
-                state = "empty" if name in given else "not set"
-                cause = "" if alone else f", but GATEWAY_SITES names {site.name}"
-                yield f"{name} is {state}{cause}: must be {var.rule.text}"
+        yield from lacking(given, site, "" if alone else f", but GATEWAY_SITES names {site.name}")
+
+
+def lacking(given: Mapping[str, str], site: Named, cause: str = "") -> Iterator[str]:
+    for var in VARIABLES:
+        name = site.prefix + var.name
+        if var.required and not any(given.get(one) for one in site.names(var)):
+            state = "empty" if name in given else "not set"
+            yield f"{name} is {state}{cause}: must be {var.rule.text}"
 
 
 def twice(given: Mapping[str, str], named: Sequence[Named]) -> Iterator[str]:

@@ -48,8 +48,30 @@ They are set for the gateway, not for the application's container, and name its 
 same is set under our name too, ours counts before an un-prefixed one. Regular expressions and names that end
 in `.*` are not taken, and a `VIRTUAL_PATH` other than `/` is refused.
 
+A site may have a file of its own instead, `sites/<name>.env` in the config folder (`GATEWAY_CONFIG_DIR`).
+There, the variables are written without a prefix:
+
+```
+DOMAIN=wiki.example.com
+UPSTREAM=wiki:8080
+KEEP_S=60
+```
+
+Variables come from the environment, then from `.env` in the config folder; nothing is put in for `$NAME`
+there. The folder is watched, so its files may change while the gateway runs; the environment is read at the
+start. A mistake in a site's file, in `snippets/<name>.conf` or in `snippets/<name>.conf.j2` concerns that
+site alone: it keeps its last good configuration, or answers 503 if it never had one. Of two files with the
+same host name, the site that has it keeps it. One in `.env` is logged and shown by `gateway status`, and
+nothing changes.
+
+A snippet stands in the site's `server` block. Directives that run code, read, write or list files
+elsewhere, lead past the site's upstreams or change what belongs to all are refused, each with its reason. A
+snippet that ends in `.j2` is a Jinja2 template with the values of `site`. Own `templates/site.conf.j2` and
+`templates/http.conf.j2` take the place of the shipped ones.
+
 An empty variable counts as unset. The gateway refuses to start with a value that breaks its rule, with an
 unknown `GATEWAY_` variable or with a host name in two sites, and names every problem at once.
+`gateway config check` says the same of a folder before it is used.
 """
 
 _NOTES = {

@@ -12,7 +12,7 @@ from gateway.errors import SettingsInvalid
 from gateway.settings import checks, rules, serving, table
 from gateway.settings.checks import problem
 from gateway.settings.named import Named, first, hosts, value
-from gateway.settings.table import FOREIGN, PREFIX, VARIABLES
+from gateway.settings.table import AT_START, FOREIGN, PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 
 
@@ -22,25 +22,46 @@ class Settings:
 
     sites: tuple[Site, ...]
     http_port: int = table.HTTP_PORT
+    config_dir: str = table.CONFIG_DIR
     network: str | None = None
     state_dir: str = table.STATE_DIR
     certs_dir: str = serving.CERTS_DIR
     edge: Edge = field(default_factory=Edge)
 
 
-def parse(env: Mapping[str, str]) -> Settings:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A site as it is to be, and the un-prefixed variables that say the same."""
+
+    site: Site
+    variables: Mapping[str, str]
+
+
+def at_start(env: Mapping[str, str]) -> Settings:
+    """What is read once, without sites. A value that breaks its rule counts as unset: `parse` reports it."""
+    known = {PREFIX + var.name: var.rule for var in VARIABLES}
+    read = {name: known[name].read(env[name]) for name in AT_START if known[name].accepts(env.get(name, ""))}
+    return Settings((), **{name.removeprefix(PREFIX).lower(): value for name, value in read.items()})
+
+
+def is_ours(name: str) -> bool:
+    """Whether a variable of the environment may be meant for the gateway."""
+    return name.startswith(PREFIX) or name in FOREIGN
+
+
+def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
     """Read the GATEWAY_* variables; an empty one counts as unset.
 
+    Without `needs_a_site` no site need be set: they may come from elsewhere.
     Raises errors.SettingsInvalid with one line a problem: variable, value, rule.
     """
-    given = {name: raw for name, raw in sorted(env.items()) if name.startswith(PREFIX)}
-    named = _named(given)
-    if named and named[0].alone:
-        given |= {name: env[name] for name in FOREIGN if env.get(name)}
+    given, named = _given(env)
+    if not needs_a_site and named and named[0].alone and not _names_the_only_site(given, named[0]):
+        named = ()
     known = _known(named)
     values, problems = _read(given, known)
     problems += checks.unknown(given, known)
-    problems += checks.missing(given, named)
+    problems += checks.missing(given, named) if named or needs_a_site else ()
     problems += checks.twice(given, named)
     problems += checks.ports(given, values, named)
     problems += checks.shared_domains(values, named)
@@ -52,11 +73,64 @@ def parse(env: Mapping[str, str]) -> Settings:
     return Settings(
         sites=tuple(_site(site, values) for site in named),
         http_port=once["HTTP_PORT"],
+        config_dir=once["CONFIG_DIR"],
         network=once["NETWORK"],
         state_dir=once["STATE_DIR"],
         certs_dir=once["CERTS_DIR"],
         edge=serving.edge(once),
     )
+
+
+def parse_site(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> Wanted:
+    """A site from variables of its own, without a prefix; what is shared comes from `env`.
+
+    Raises errors.SettingsInvalid with one line a problem: variable, value, rule.
+    """
+    site = Named(name, "", name, alone=False)
+    of_sites = [var for var in VARIABLES if var.scope is not Scope.GATEWAY]
+    own = {one: var for var in of_sites for one in site.names(var)}
+    shared = {PREFIX + var.name: var for var in of_sites if var.scope is Scope.SHARED}
+    raw = dict(given) | {key: env[key] for key in shared if env.get(key)}
+    values, problems = _read(raw, own | shared)
+    problems += checks.unknown(given, own)
+    problems += checks.lacking(given, site)
+    problems += checks.twice(given, [site])
+    problems += checks.ports(given, values, [site])
+    if problems:
+        raise SettingsInvalid(problems)
+    return Wanted(_site(site, values), _variables(site, raw))
+
+
+def wanted(env: Mapping[str, str], settings: Settings) -> tuple[Wanted, ...]:
+    """The sites that `parse` found in `env`, with their variables."""
+    given, named = _given(env)
+    by_name = {site.name: site for site in named}
+    return tuple(Wanted(site, _variables(by_name[site.name], given)) for site in settings.sites)
+
+
+def _variables(site: Named, given: Mapping[str, str]) -> dict[str, str]:
+    """What `parse_site` needs to make the same site again, whatever is shared by then."""
+    found = {}
+    for var in VARIABLES:
+        names = [*site.names(var), PREFIX + var.name]
+        raw = next((given[name] for name in names if given.get(name)), var.default)
+        if var.scope is not Scope.GATEWAY and raw:
+            found[var.name] = raw.replace("<site>", site.stem)
+    return found
+
+
+def _given(env: Mapping[str, str]) -> tuple[dict[str, str], tuple[Named, ...]]:
+    """What concerns the gateway, and the sites that are set."""
+    given = {name: raw for name, raw in sorted(env.items()) if name.startswith(PREFIX)}
+    named = _named(given)
+    if named and named[0].alone:
+        given |= {name: env[name] for name in FOREIGN if env.get(name)}
+    return given, named
+
+
+def _names_the_only_site(given: Mapping[str, str], site: Named) -> bool:
+    own = [var for var in VARIABLES if var is table.SITE or var.scope is Scope.OWN]
+    return any(given.get(name) for var in own for name in site.names(var))
 
 
 def _named(given: Mapping[str, str]) -> tuple[Named, ...]:

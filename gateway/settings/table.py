@@ -8,7 +8,10 @@ from gateway.settings.variable import Scope, Variable
 
 PREFIX = "GATEWAY_"
 STATE_DIR = "/var/lib/gateway"
+CONFIG_DIR = "/etc/gateway"
 HTTP_PORT = 80
+# Read once, from the environment only: what hangs on them can't be moved while the gateway runs.
+AT_START = tuple(PREFIX + name for name in ("CERTS_DIR", "CONFIG_DIR", "NETWORK", "STATE_DIR"))
 
 _SITE = Site(name="site", domains=(), service="", port=1, stack_file="")  # for the defaults of the model
 _PROBE = _SITE.probe
@@ -82,6 +85,14 @@ GATEWAY: tuple[Variable, ...] = (
         str(HTTP_PORT),
         "Port on which nginx serves the sites.",
         "8080",
+        Scope.GATEWAY,
+    ),
+    Variable(
+        "CONFIG_DIR",
+        rules.FILE,
+        CONFIG_DIR,
+        "Folder that is watched: `.env`, `sites/`, `snippets/` and `templates/` in it.",
+        "/config",
         Scope.GATEWAY,
     ),
     Variable(

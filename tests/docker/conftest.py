@@ -55,14 +55,15 @@ class Plane:
         self.network, self.name = network, f"{network}-gateway"
         self.folder, self.shm, self.port, self.https_port = folder, shm, 0, 0
         self._env, self._run = dict(env), list(run)
-        for part in ("run", "state"):
+        for part in ("run", "state", "config"):
             (folder / part).mkdir()
         self.files = RoutingFiles(shm / "routing", folder / "state")
         self.started_in_s = 0.0
 
     def start(self) -> None:
-        mounts = {"run": self.folder / "run", "state": self.folder / "state", "shm": self.shm}
+        mounts = {part: self.folder / part for part in ("run", "state", "config")} | {"shm": self.shm}
         inside = {"run": "/run/gateway", "state": "/var/lib/gateway", "shm": "/dev/shm/gateway"}
+        inside |= {"config": "/etc/gateway"}
         volumes = [word for part, path in mounts.items() for word in ("-v", f"{path}:{inside[part]}")]
         env = [word for name, value in self._env.items() for word in ("-e", f"{name}={value}")]
         place = ["--name", self.name, "--network", self.network, *self._run]

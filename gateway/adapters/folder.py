@@ -1,0 +1,132 @@
+"""The config folder, read as one snapshot: .env, site files, snippets, own templates."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dotenv.parser import parse_stream
+
+from gateway.settings.sources import SiteFile
+
+LARGEST_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Snippet:
+    """`snippets/<site>.conf`, or `.conf.j2`, which is a template. `problem`: why it can't be used."""
+
+    text: str = ""
+    is_template: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """`files` None: there is no sites/. `problems` are those of .env and the templates."""
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    files: tuple[SiteFile, ...] | None = None
+    snippets: Mapping[str, Snippet] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+def read_folder(path: Path, *, env_file: Path | None = None) -> Folder:
+    """What lies there now; a folder that is missing is empty."""
+    env_file = env_file or path / ".env"
+    variables, problems = _variables(env_file) if env_file.exists() else ({}, [])
+    problems = [f"{env_file.name}: {problem}" for problem in problems]
+    templates = {}
+    for file in _files(path / "templates", ".j2"):
+        try:
+            templates[file.name] = _text(file)
+        except ValueError as error:
+            problems.append(f"templates/{file.name}: {error}")
+    return Folder(
+        variables,
+        tuple(_site_files(path / "sites")) if (path / "sites").is_dir() else None,
+        _snippets(path / "snippets"),
+        templates,
+        tuple(problems),
+    )
+
+
+def stamps(path: Path) -> tuple[tuple[str, int, int, int], ...]:
+    """What tells whether any file of a folder is another than before, without reading them."""
+    found = []
+    for file in sorted(path.glob("*")):
+        try:
+            stat = file.stat()
+        except OSError:
+            continue
+        found.append((file.name, stat.st_ino, stat.st_size, stat.st_mtime_ns))
+    return tuple(found)
+
+
+def merged(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """The environment wins, unless it is empty there, which counts as unset."""
+    return dict(variables) | {name: raw for name, raw in environ.items() if raw or name not in variables}
+
+
+def _site_files(path: Path) -> Iterator[SiteFile]:
+    for file in _files(path, ".env"):
+        values, problems = _variables(file)
+        yield SiteFile(file.name.removesuffix(".env"), values, tuple(problems))
+
+
+def _snippets(path: Path) -> dict[str, Snippet]:
+    found: dict[str, Snippet] = {}
+    for suffix in (".conf", ".conf.j2"):
+        for file in _files(path, suffix):
+            name = file.name.removesuffix(suffix)
+            try:
+                snippet = Snippet(_text(file), is_template=suffix == ".conf.j2")
+            except ValueError as error:
+                snippet = Snippet(problem=f"snippets/{file.name}: {error}")
+            if name in found:
+                snippet = Snippet(problem=f"snippets/{name}.conf and {name}.conf.j2: only one of them may be")
+            found[name] = snippet
+    return found
+
+
+def _files(path: Path, suffix: str) -> list[Path]:
+    """By name; without hidden ones, which editors and mounts leave."""
+    if not path.is_dir():
+        return []
+    return sorted(f for f in path.iterdir() if f.name.endswith(suffix) and not f.name.startswith("."))
+
+
+def _text(file: Path) -> str:
+    """Raises ValueError with why it can't be read."""
+    try:
+        if not file.is_file():  # a pipe would be waited for
+            raise ValueError("is no file")
+        if file.stat().st_size > LARGEST_BYTES:
+            raise ValueError(f"is larger than {LARGEST_BYTES} bytes")
+        return file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise ValueError("is not UTF-8") from None
+    except OSError as error:
+        raise ValueError(f"can't be read: {error.strerror}") from error
+
+
+def _variables(file: Path) -> tuple[dict[str, str], list[str]]:
+    """KEY=VALUE lines. What refers to other variables ($NAME) is left as it stands."""
+    try:
+        text = _text(file)
+    except ValueError as error:
+        return {}, [str(error)]
+    found: dict[str, str] = {}
+    problems = []
+    for binding in parse_stream(io.StringIO(text)):
+        line = binding.original.string.strip()
+        if binding.error or (binding.key and binding.value is None):
+            problems.append(f"line {binding.original.line}: {line[:80]!r} is not NAME=value")
+        elif binding.key:
+            if binding.key in found:
+                problems.append(f"line {binding.original.line}: {binding.key} is set twice")
+            found[binding.key] = binding.value or ""
+    return found, problems

@@ -1,0 +1,258 @@
+"""What nginx is to run, put together site by site; a site with a mistake goes down a ladder of its own.
+
+As configured, else what was good last, else 503 for its domains, else nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.adapters.certificates import CertificateFolder, by_domain
+from gateway.adapters.configuration import Good
+from gateway.adapters.folder import Folder, Snippet
+from gateway.adapters.nginx_test import Refusal
+from gateway.adapters.render import Place, Rendered, Renderer, RenderError
+from gateway.core.model import Site
+from gateway.core.parseback import Frame, differences
+from gateway.core.roster import Entry, Roster, Standing
+from gateway.core.servers import Server, servers
+from gateway.core.serving import Certificate
+from gateway.core.snippet import refusals
+from gateway.errors import SettingsInvalid
+from gateway.settings.parsing import Wanted, parse_site
+from gateway.settings.sources import Desired
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A site's share. `text` None: none of it goes to nginx. `good`: to be remembered once nginx runs it."""
+
+    entry: Entry
+    text: str | None = None
+    good: Good | None = None
+
+
+class Mistake(Exception):
+    """Why a site's own file can't be made."""
+
+    def __init__(self, *reasons: str) -> None:
+        super().__init__("; ".join(reasons))
+        self.reasons = reasons
+
+
+class Certificates:
+    """Those that lie in the folder now; what is found and what is wrong with it is remembered."""
+
+    def __init__(self, folder: CertificateFolder) -> None:
+        self._folder = folder
+        self.used: set[Certificate] = set()
+        self.problems: set[str] = set()
+
+    def of(self, site: Site) -> tuple[Server, ...]:
+        """The servers that the site has with them."""
+        found = self._folder.of(site)
+        self.problems |= {f"{one.domain}: {one.problem}" for one in found if one.problem}
+        usable = by_domain(found)
+        self.used |= set(usable.values())
+        return servers(site, usable)
+
+
+class SiteTexts:
+    """Each site's own file, rendered and read back. What has not changed is not done again."""
+
+    def __init__(self) -> None:
+        self._made_for: tuple[Place, Mapping[str, str]] | None = None
+        self._known: dict[Any, str | Mistake] = {}
+
+    def renderer(self, place: Place, templates: Mapping[str, str]) -> Renderer:
+        if self._made_for != (place, templates):
+            self._made_for, self._known = (place, dict(templates)), {}
+            self._renderer = Renderer(place, templates)
+            self._frame = Frame(place.http_port, place.edge, place.tls_dir, place.routing_dir)
+        return self._renderer
+
+    def snippet(self, site: Site, snippet: Snippet) -> str:
+        """What is to stand in the site's servers. Raises Mistake."""
+        return self._once((site, snippet), lambda: self._snippet(site, snippet))
+
+    def text(self, site: Site, servers: tuple[Server, ...], snippet: str) -> str:
+        """The site's file. Raises Mistake."""
+        return self._once((site, servers, snippet), lambda: self._text(site, servers, snippet))
+
+    def forget_all_but(self, sites: Collection[Site]) -> None:
+        self._known = {key: made for key, made in self._known.items() if key[0] in sites}
+
+    def _once(self, key: Any, make: Callable[[], str]) -> str:
+        if key not in self._known:
+            try:
+                self._known[key] = make()
+            except RenderError as error:
+                self._known[key] = Mistake(str(error))
+            except Mistake as mistake:
+                self._known[key] = mistake
+        found = self._known[key]
+        if isinstance(found, Mistake):
+            raise found
+        return found
+
+    def _snippet(self, site: Site, snippet: Snippet) -> str:
+        if snippet.problem:
+            raise Mistake(snippet.problem)
+        text = self._renderer.snippet(site, snippet.text) if snippet.is_template else snippet.text
+        if found := refusals(text):
+            name = f"snippets/{site.name}.conf{'.j2' if snippet.is_template else ''}"
+            raise Mistake(*(f"{name} {reason}" for reason in found))
+        return text
+
+    def _text(self, site: Site, servers: tuple[Server, ...], snippet: str) -> str:
+        text = self._renderer.site(site, servers, snippet)
+        if found := differences(text, site, servers, self._frame):
+            raise Mistake(*found)
+        return text
+
+
+class Candidate:
+    """A generation in the making; `demote` takes a site one rung down."""
+
+    def __init__(
+        self,
+        texts: SiteTexts,
+        renderer: Renderer,
+        desired: Desired,
+        good: Mapping[str, Good],
+        certificates: Certificates,
+    ) -> None:
+        self._texts, self._renderer, self._desired, self._good = texts, renderer, desired, good
+        self.certificates = certificates
+        self._owners = {host: w.site.name for w in desired.wanted.values() for host in w.site.hosts}
+        self._parts: dict[str, Part] = {}
+
+    def add(self, wanted: Wanted, snippet: Snippet) -> None:
+        """As configured, or a step down when it has a mistake."""
+        site = wanted.site
+        try:
+            said = self._texts.snippet(site, snippet)
+            text = self._texts.text(site, self.certificates.of(site), said)
+        except Mistake as mistake:
+            self.demote(site.name, *mistake.reasons)
+            return
+        entry = Entry(site.name, Standing.CURRENT, site, site.domains)
+        self._parts[site.name] = Part(entry, text, Good(wanted.variables, said, text))
+
+    def hold(self, name: str) -> None:
+        """Leave the site as it was until its deployment has ended, whatever it is to be."""
+        before = self._last_good(name, Standing.WAITING, ("its deployment has not ended yet",))
+        if before and self._parts[name].text != before.text:
+            self._parts[name] = before
+
+    def drop(self, name: str) -> None:
+        part = self._last_good(name, Standing.DROPPED, ("it is configured no more",))
+        site = part.entry.site if part else None
+        self._parts[name] = Part(Entry(name, Standing.DROPPED, site, (), ("it is configured no more",)))
+
+    def demote(self, name: str, *reasons: str) -> None:
+        before = self._parts.get(name)
+        standing = before.entry.standing if before else Standing.CURRENT
+        reasons = (*(before.entry.reasons if before else ()), *reasons)
+        if standing is Standing.CURRENT:
+            good = self._last_good(name, Standing.LAST_GOOD, reasons)
+            if good and not (before and good.text == before.text):
+                self._parts[name] = good
+                return
+        if standing is Standing.UNAVAILABLE:
+            self._parts[name] = Part(Entry(name, Standing.LEFT_OUT, None, (), reasons))
+        else:
+            self._parts[name] = self._unavailable(name, reasons)
+
+    def blamed(self, refusal: Refusal) -> list[str]:
+        """Whose part nginx refused: the file that it names, else who uses a name that it quotes, else
+        all that is new. Empty: no site's."""
+        there = {name: part.text for name, part in self._parts.items() if part.text is not None}
+        if refusal.file:
+            return [name for name in there if refusal.file == f"sites/{name}.conf"]
+        using = [
+            [n for n, text in there.items() if q in text] for q in re.findall(r'"([^"]+)"', refusal.said)
+        ]
+        if any(len(names) == len(there) > 1 for names in using):
+            return []  # what all have in common is nobody's
+        return min(filter(None, using), key=len, default=self.changed())
+
+    def changed(self) -> list[str]:
+        """The sites that nginx has not run in this form yet."""
+        return [n for n, p in self._parts.items() if p.good is not None and self._good.get(n) != p.good]
+
+    def rendered(self) -> Rendered:
+        """Raises RenderError when a template of what all share has a mistake."""
+        own = {name: part.text for name, part in self._parts.items() if part.text is not None}
+        return self._renderer.assemble(self.served(), own)
+
+    def served(self) -> list[Site]:
+        """The sites whose routing nginx looks at."""
+        return [p.entry.site for p in self._parts.values() if p.entry.site and p.text is not None]
+
+    def good(self) -> dict[str, Good]:
+        return {name: part.good for name, part in self._parts.items() if part.good is not None}
+
+    def roster(self) -> Roster:
+        return Roster({name: part.entry for name, part in sorted(self._parts.items())})
+
+    def _last_good(self, name: str, standing: Standing, reasons: tuple[str, ...]) -> Part | None:
+        """None when there is none, or when others have its domains now."""
+        good = self._good.get(name)
+        if good is None:
+            return None
+        try:
+            site = parse_site(name, good.variables, {}).site
+        except SettingsInvalid:
+            return None
+        if any(self._owners.get(host, name) != name for host in site.hosts):
+            return None
+        try:  # with the certificates and templates of today, where that is possible
+            text = self._texts.text(site, self.certificates.of(site), good.snippet)
+        except Mistake:
+            text = good.text
+        return Part(Entry(name, standing, site, site.domains, reasons), text)
+
+    def _unavailable(self, name: str, reasons: tuple[str, ...]) -> Part:
+        if name in self._desired.wanted:
+            domains = self._desired.wanted[name].site.domains
+        else:
+            domains = self._desired.refused[name].domains if name in self._desired.refused else ()
+        if not domains:
+            return Part(Entry(name, Standing.LEFT_OUT, None, (), reasons))
+        entry = Entry(name, Standing.UNAVAILABLE, None, domains, reasons)
+        bare = Site(name, domains, service="", port=0, stack_file="")
+        return Part(entry, self._renderer.unavailable(name, self.certificates.of(bare)))
+
+
+def compose(
+    texts: SiteTexts,
+    place: Place,
+    folder: Folder,
+    desired: Desired,
+    *,
+    good: Mapping[str, Good],
+    certificates: Certificates,
+    waiting: Collection[str] = (),
+) -> Candidate:
+    """Everything but nginx's own word on it. `waiting`: sites with a deployment in progress."""
+    renderer = texts.renderer(place, folder.templates)
+    candidate = Candidate(texts, renderer, desired, good, certificates)
+    texts.forget_all_but({wanted.site for wanted in desired.wanted.values()})
+    for name, wanted in desired.wanted.items():
+        candidate.add(wanted, folder.snippets.get(name, Snippet()))
+    for name, refused in desired.refused.items():
+        candidate.demote(name, *refused.reasons)
+    for name in _gone(desired, good):
+        candidate.drop(name)
+    for name in waiting:
+        if name in good:
+            candidate.hold(name)
+    return candidate
+
+
+def _gone(desired: Desired, good: Mapping[str, Good]) -> Iterator[str]:
+    return (name for name in good if name not in desired.wanted and name not in desired.refused)

@@ -1,0 +1,36 @@
+"""The agent: what is configured is made what nginx runs, at the start and whenever it changes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
+
+from gateway.adapters.certificates import CertificateFiles
+from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
+from gateway.adapters.routing import RoutingFiles
+from gateway.adapters.watch import Watcher
+from gateway.agent.reconcile import Files, Reconciler, environment_of
+from gateway.paths import ROUTING_DIR, TLS_DIR
+from gateway.settings import Settings
+
+
+def reconciler(
+    environ: Mapping[str, str], settings: Settings, waiting: Callable[[], Collection[str]] = tuple
+) -> Reconciler:
+    """`waiting` names the sites whose deployment has not ended: they keep what they have until then."""
+    files = Files(
+        config_dir=Path(settings.config_dir),
+        certs_dir=Path(settings.certs_dir),
+        configuration=ConfigurationFiles(),
+        pairs=CertificateFiles(TLS_DIR),
+        good=GoodFiles(settings.state_dir),
+        routing=RoutingFiles(ROUTING_DIR, settings.state_dir),
+    )
+    return Reconciler(environment_of(environ), files, waiting=waiting)
+
+
+def watch(settings: Settings, reconciler: Reconciler) -> Watcher:
+    """From now on, look whenever something may have changed."""
+    watcher = Watcher([Path(settings.config_dir), Path(settings.certs_dir)], reconciler.reconcile)
+    watcher.start()
+    return watcher

@@ -1,0 +1,191 @@
+"""A site with a mistake goes down a ladder of its own; the others stay where they are."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+
+import pytest
+
+from gateway.adapters.certificates import CertificateFolder
+from gateway.adapters.configuration import Good
+from gateway.adapters.folder import Folder, Snippet
+from gateway.adapters.nginx_test import Refusal
+from gateway.adapters.render import Place, templates_dir
+from gateway.agent.candidate import Candidate, Certificates, SiteTexts, compose
+from gateway.core.roster import Standing
+from gateway.settings.sources import SiteFile, desire
+
+PLACE = Place(routing_dir="/r")
+BROKEN = Snippet("load_module x;")
+
+
+def made(
+    sites: Mapping[str, str],
+    *,
+    snippets: Mapping[str, Snippet] | None = None,
+    templates: Mapping[str, str] | None = None,
+    good: Mapping[str, Good] | None = None,
+    waiting: Collection[str] = (),
+    texts: SiteTexts | None = None,
+) -> Candidate:
+    """`sites`: name -> upstream; the domain is <name>.test."""
+    files = [SiteFile(name, {"DOMAIN": f"{name}.test", "UPSTREAM": up}) for name, up in sites.items()]
+    folder = Folder(files=tuple(files), snippets=snippets or {}, templates=templates or {})
+    desired = desire({}, files)
+    certificates = Certificates(CertificateFolder("/nowhere", now=0))
+    return compose(
+        texts or SiteTexts(),
+        *(PLACE, folder, desired),
+        good=good or {},
+        certificates=certificates,
+        waiting=waiting,
+    )
+
+
+def standing(candidate: Candidate) -> dict[str, Standing]:
+    return {name: entry.standing for name, entry in candidate.roster().entries.items()}
+
+
+def reasons(candidate: Candidate, name: str) -> str:
+    return "; ".join(candidate.roster().entries[name].reasons)
+
+
+def file(candidate: Candidate, name: str) -> str | None:
+    return candidate.rendered().files.get(f"sites/{name}.conf")
+
+
+def test_sites_without_a_mistake_are_as_configured() -> None:
+    found = made({"a": "app:80", "b": "app:81"})
+    assert standing(found) == {"a": Standing.CURRENT, "b": Standing.CURRENT}
+    assert [site.port for site in found.served()] == [80, 81]
+
+
+@pytest.mark.parametrize(
+    ("snippet", "why"),
+    [
+        (BROKEN, "snippets/b.conf line 1: 'load_module' runs code"),
+        (Snippet("x {{ nothing }};", is_template=True), "snippets/b.conf.j2: 'nothing' is undefined"),
+        (Snippet("{% if %}", is_template=True), "snippets/b.conf.j2 line 1:"),
+        (Snippet("{{ site.__class__.__mro__ }}", is_template=True), "unsafe"),
+        (Snippet("{{ 1 / 0 }}", is_template=True), "division by zero"),
+        (Snippet(problem="snippets/b.conf: is not UTF-8"), "snippets/b.conf: is not UTF-8"),
+    ],
+)
+def test_a_bad_snippet_takes_its_site_down_alone(snippet: Snippet, why: str) -> None:
+    found = made({"a": "app:80", "b": "app:81"}, snippets={"b": snippet})
+    assert standing(found) == {"a": Standing.CURRENT, "b": Standing.UNAVAILABLE}
+    assert why in reasons(found, "b")
+    assert "server_name b.test;" in (file(found, "b") or "")
+    assert "upstream" not in (file(found, "b") or "")
+
+
+def test_with_a_last_good_configuration_that_one_stays() -> None:
+    good = made({"b": "app:81"}).good()
+    found = made({"a": "app:80", "b": "app:9999999"}, good=good)
+    assert standing(found) == {"a": Standing.CURRENT, "b": Standing.LAST_GOOD}
+    assert file(found, "b") == good["b"].text
+    assert [site.port for site in found.served()] == [80, 81]
+    assert "UPSTREAM='app:9999999' must be" in reasons(found, "b")
+
+
+def test_refused_by_nginx_it_goes_down_rung_by_rung_and_is_always_named() -> None:
+    good = made({"a": "app:80"}).good()
+    found = made({"a": "app:81"}, good=good)
+    rungs = []
+    for reason in ("first", "second", "third"):
+        found.demote("a", reason)
+        rungs.append(standing(found)["a"])
+    assert rungs == [Standing.LAST_GOOD, Standing.UNAVAILABLE, Standing.LEFT_OUT]
+    assert reasons(found, "a") == "first; second; third"
+    assert file(found, "a") is None
+
+
+def test_a_last_good_that_is_what_nginx_refused_is_not_tried_again() -> None:
+    good = made({"a": "app:80"}).good()
+    found = made({"a": "app:80"}, good=good)
+    found.demote("a", "nginx says no")
+    assert standing(found) == {"a": Standing.UNAVAILABLE}
+
+
+def test_a_last_good_is_made_anew_with_the_templates_of_today_where_that_is_possible() -> None:
+    """What it refers to may be gone by then, as a certificate that was renewed."""
+    good = made({"a": "app:80"}, snippets={"a": Snippet("add_header A b;")}).good()
+    shipped = (templates_dir() / "site.conf.j2").read_text()
+    found = made({"a": "nonsense"}, good=good, templates={"site.conf.j2": shipped + "# today\n"})
+    assert (file(found, "a") or "").endswith("# today\n")
+    assert "add_header A b;" in (file(found, "a") or "")
+    broken = made({"a": "nonsense"}, good=good, templates={"site.conf.j2": "{{ nothing }}"})
+    assert file(broken, "a") == good["a"].text
+
+
+def test_a_last_good_is_not_used_once_its_domain_is_another_s() -> None:
+    good = made({"b": "app:81"}).good()
+    stolen = {"a": good["b"]}
+    found = made({"a": "nonsense", "b": "app:81"}, good=stolen)
+    assert standing(found) == {"a": Standing.UNAVAILABLE, "b": Standing.CURRENT}
+
+
+def test_a_dropped_site_leaves_nginx_but_stays_known() -> None:
+    found = made({"a": "app:80"}, good=made({"b": "app:81"}).good())
+    assert standing(found) == {"a": Standing.CURRENT, "b": Standing.DROPPED}
+    assert file(found, "b") is None
+    assert found.roster().entries["b"].site is not None
+
+
+def test_a_site_with_a_deployment_in_progress_keeps_what_it_has() -> None:
+    good = made({"a": "app:80", "b": "app:81"}).good()
+    found = made({"a": "app:90"}, good=good, waiting={"a", "b"})
+    assert standing(found) == {"a": Standing.WAITING, "b": Standing.WAITING}
+    assert [site.port for site in found.served()] == [80, 81]
+    assert found.good() == {}
+    unchanged = made({"a": "app:80", "b": "app:81"}, good=good, waiting={"a", "b"})
+    assert set(standing(unchanged).values()) == {Standing.CURRENT}
+
+
+@pytest.mark.parametrize(
+    ("refusal", "blamed"),
+    [
+        (Refusal("unknown directive", "sites/b.conf"), ["b"]),
+        (Refusal('zero size shared memory zone "nowhere"', None), ["c"]),
+        (Refusal("host not found", None), ["b", "c"]),
+        (Refusal("in what all share", "http.conf"), []),
+        (Refusal('open() "/dev/shm/gateway/observed.log" failed', None), []),
+    ],
+    ids=[
+        "its file is named",
+        "a name of its own is quoted",
+        "all that is new",
+        "a file of no site",
+        "what all name",
+    ],
+)
+def test_the_blame_for_a_refusal_is_no_wider_than_it_must(refusal: Refusal, blamed: list[str]) -> None:
+    good = made({"a": "app:80"}).good()
+    snippets = {"c": Snippet("limit_req zone=nowhere;")}
+    found = made({"a": "app:80", "b": "app:80", "c": "app:80"}, good=good, snippets=snippets)
+    assert found.blamed(refusal) == blamed
+
+
+def test_an_own_template_that_says_something_else_than_the_site_is_refused() -> None:
+    own = {"site.conf.j2": "server { listen 80; server_name {{ site.name }}.test other.test; }"}
+    found = made({"a": "app:80"}, templates=own)
+    assert standing(found) == {"a": Standing.UNAVAILABLE}
+    assert "a.test other.test' is not the site's" in reasons(found, "a")
+
+
+def test_an_own_template_stands_before_the_shipped_one() -> None:
+    own = {"http.conf.j2": "# mine\ninclude {{ conf_dir }}/sites/*.conf;\n"}
+    assert made({"a": "app:80"}, templates=own).rendered().files["http.conf"].startswith("# mine")
+
+
+def test_what_stands_outside_http_is_no_own_template_s() -> None:
+    own = {"main.conf.j2": "load_module x;"}
+    assert "load_module" not in made({"a": "app:80"}, templates=own).rendered().files["main.conf"]
+
+
+def test_only_what_has_changed_is_rendered_again() -> None:
+    texts = SiteTexts()
+    first = made({"a": "app:80", "b": "app:81"}, texts=texts).rendered().files
+    second = made({"a": "app:80", "b": "app:82"}, texts=texts).rendered().files
+    assert first["sites/a.conf"] is second["sites/a.conf"]
+    assert first["sites/b.conf"] != second["sites/b.conf"]

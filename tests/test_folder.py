@@ -1,0 +1,93 @@
+"""The config folder, read from a real one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from gateway.adapters.folder import LARGEST_BYTES, Folder, merged, read_folder
+from gateway.settings.sources import SiteFile
+
+
+def read(tmp_path: Path, files: dict[str, str | bytes]) -> Folder:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_folder(tmp_path)
+
+
+def only_site(tmp_path: Path, content: str | bytes) -> SiteFile:
+    (site,) = read(tmp_path, {"sites/shop.env": content}).files or ()
+    return site
+
+
+def test_a_missing_folder_is_empty(tmp_path: Path) -> None:
+    assert read_folder(tmp_path / "none") == Folder()
+
+
+def test_an_empty_folder_for_sites_is_something_else_than_none(tmp_path: Path) -> None:
+    (tmp_path / "sites").mkdir()
+    assert read_folder(tmp_path).files == ()
+
+
+def test_site_files_come_by_name_without_what_editors_leave(tmp_path: Path) -> None:
+    names = ("b.env", "a.env", ".a.env.swp", ".c.env", "a.env~", "#a.env#", "README")
+    found = read(tmp_path, {f"sites/{name}": "X=1" for name in names})
+    assert [site.name for site in found.files or ()] == ["a", "b"]
+
+
+def test_a_site_file_is_read_as_an_env_file_and_nothing_is_put_into_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", "/root")
+    site = only_site(tmp_path, "# a comment\n\nexport A=1\nB='x y' # why\nC=\"${HOME} $HOME\"\nD=\n")
+    assert site.values == {"A": "1", "B": "x y", "C": "${HOME} $HOME", "D": ""}
+    assert site.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("A=1\nnonsense here\n", "line 2: 'nonsense here' is not NAME=value"),
+        ("A=1\nB\n", "line 2: 'B' is not NAME=value"),
+        ("A=1\nA=2\n", "line 2: A is set twice"),
+        (b"A=\xff", "is not UTF-8"),
+        ("#" * (LARGEST_BYTES + 1), f"is larger than {LARGEST_BYTES} bytes"),
+    ],
+    ids=["no variable", "no value", "twice", "not text", "too large"],
+)
+def test_what_can_t_be_read_is_that_site_s_problem(
+    tmp_path: Path, content: str | bytes, problem: str
+) -> None:
+    assert problem in only_site(tmp_path, content).problems
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "sites").mkdir()
+    os.mkfifo(tmp_path / "sites" / "shop.env")
+    (site,) = read_folder(tmp_path).files or ()
+    assert site.problems == ("is no file",)
+
+
+def test_a_snippet_is_text_or_a_template_but_not_both(tmp_path: Path) -> None:
+    found = read(tmp_path, {"snippets/a.conf": "x;", "snippets/b.conf.j2": "y;", "snippets/c.conf": ""})
+    assert [(s.text, s.is_template) for s in found.snippets.values()] == [
+        ("x;", False),
+        ("", False),
+        ("y;", True),
+    ]
+    both = read(tmp_path, {"snippets/a.conf.j2": "x;"}).snippets["a"]
+    assert "only one of them may be" in both.problem
+
+
+def test_own_templates_are_read_with_it(tmp_path: Path) -> None:
+    found = read(tmp_path, {"templates/site.conf.j2": "{{ site.name }}", "templates/http.conf.j2": b"\xff"})
+    assert found.templates == {"site.conf.j2": "{{ site.name }}"}
+    assert found.problems == ("templates/http.conf.j2: is not UTF-8",)
+
+
+def test_the_environment_wins_over_the_env_file_unless_it_is_empty(tmp_path: Path) -> None:
+    found = read(tmp_path, {".env": "A=file\nB=file\nC=file\n"})
+    assert merged(found.variables, {"A": "env", "B": ""}) == {"A": "env", "B": "file", "C": "file"}
