@@ -40,8 +40,9 @@ def text() -> str:
         SHOP,
         replace(SHOP, name="my-shop", redirects=(("www.shop.test", "shop.test"),)),
         replace(SHOP, proxying=Proxying(protocol=Protocol.GRPC, rate_limit="9r/s", connection_limit=7)),
+        replace(SHOP, name="my-shop", steps=(1, 10), session_timeout_s=60.0),
     ],
-    ids=["plain", "with www", "gRPC with limits"],
+    ids=["plain", "with www", "gRPC with limits", "steps and sessions"],
 )
 def test_what_was_rendered_is_the_site(
     site: Site, certificates: dict[str, Certificate], method: HttpsMethod

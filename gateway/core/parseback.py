@@ -76,11 +76,23 @@ def _foreign(tree: Iterable[Directive], site: Site) -> Iterator[str]:
         rf"limit_req_zone \$binary_remote_addr zone={name}_rate:1m rate=\S+",
         rf"limit_conn_zone \$binary_remote_addr zone={name}_connections:1m",
         "server",
+        *(re.escape(_text(words)) for words in _of_sessions(site)),
     )
     for top in tree:
         said = _text(top.words)
         if not any(re.fullmatch(pattern, said) for pattern in own):
             yield f"line {top.line}: {said!r} beside the site's servers and upstreams"
+
+
+def _of_sessions(site: Site) -> Iterator[Sequence[str]]:
+    if not site.session_timeout_s:
+        return
+    zone = site.name.replace("-", "_")
+    cookie = f"$cookie_gateway_{zone}"
+    yield "map", f"$gateway_routing {cookie}", f"$gateway_pick_{zone}"
+    yield "map", f"$gateway_release {cookie}", f"$gateway_cookie_{zone}"
+    yield "map", f"$gateway_held_release {cookie}", f"$gateway_held_cookie_{zone}"
+    yield "log_format", f"gateway_held_{zone}", f"$gateway_slot/held $status {cookie}"
 
 
 def _nested(tree: Iterable[Directive]) -> Iterator[str]:

@@ -21,6 +21,7 @@ import http.server, json, os
 carts = {}
 class Shop(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     def do_GET(self):
         visitor = self.headers.get("X-Visitor", "")
         if self.path == "/add":
