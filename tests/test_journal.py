@@ -48,6 +48,14 @@ def test_an_ended_deployment_is_not_unfinished(path: Path) -> None:
     assert journal.unfinished("shop") is None
 
 
+@pytest.mark.parametrize("phase", Phase)
+def test_a_deployment_is_in_progress_until_its_outcome_is_known(path: Path, phase: Phase) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    journal.save(replace(journal.begin(DEPLOYMENT), phase=phase))
+    known = {Phase.KEEPING, Phase.RETIRING, Phase.SUCCEEDED, Phase.ABORTED, Phase.FAILED}
+    assert journal.in_progress() == (set() if phase in known else {"shop"})
+
+
 def test_releases_are_numbered_a_site_and_come_back_whole(path: Path) -> None:
     journal = SqliteJournal(path, SystemClock())
     model = {"services": {"app": {"image": "shop:1"}}}
