@@ -47,13 +47,13 @@ class Certificates:
     """Those that lie in the folder now; what is found and what is wrong with it is remembered."""
 
     def __init__(self, folder: CertificateFolder) -> None:
-        self._folder = folder
+        self.folder = folder
         self.used: set[Certificate] = set()
         self.problems: set[str] = set()
 
     def of(self, site: Site) -> tuple[Server, ...]:
         """The servers that the site has with them."""
-        found = self._folder.of(site)
+        found = self.folder.of(site)
         self.problems |= {f"{one.domain}: {one.problem}" for one in found if one.problem}
         usable = by_domain(found)
         self.used |= set(usable.values())

@@ -68,19 +68,21 @@ def composed(
     good: Mapping[str, Good],
     *,
     scratch: str | None = None,
+    certificates: CertificateFolder | None = None,
     waiting: Collection[str] = (),
 ) -> Candidate:
     """From what was read to a candidate that nginx has not seen yet. Raises SettingsInvalid.
 
-    `scratch`: a folder for what nginx would find beside its configuration, where no gateway runs.
+    `certificates`: the look before. `scratch`: a folder for what nginx would find beside its
+    configuration, where no gateway runs.
     """
     holders = {domain: name for name, each in good.items() for domain in _domains(each.variables)}
     desired = read_desired(folder, environ, holders)
-    certificates = Certificates(CertificateFolder(desired.settings.certs_dir, now=time.time()))
+    look = CertificateFolder(desired.settings.certs_dir, now=time.time(), previous=certificates)
     place = place_of(desired.settings)
     if scratch:
         place = replace(place, tls_dir=f"{scratch}/tls", observed_log=f"{scratch}/observed.log")
-    return compose(texts, place, folder, desired, good=good, certificates=certificates, waiting=waiting)
+    return compose(texts, place, folder, desired, good=good, certificates=Certificates(look), waiting=waiting)
 
 
 def tested(
@@ -134,6 +136,7 @@ class Reconciler:
         self._texts, self._lock = SiteTexts(), threading.Lock()
         self._done_for: Any = None
         self._retry_at = 0.0
+        self._certificates: CertificateFolder | None = None
         self._told: set[str] = set()  # of certificates
         self.roster = Roster()
 
@@ -179,7 +182,14 @@ class Reconciler:
         return read_folder(self._files.config_dir)
 
     def _compose(self, folder: Folder, waiting: Collection[str] = ()) -> Candidate:
-        return composed(self._texts, folder, self._environ, self._files.good.all(), waiting=waiting)
+        candidate = composed(
+            self._texts,
+            *(folder, self._environ, self._files.good.all()),
+            certificates=self._certificates,
+            waiting=waiting,
+        )
+        self._certificates = candidate.certificates.folder
+        return candidate
 
     def _apply(self, rendered: Rendered, running: str | None) -> None:
         """Make it live and see that nginx runs it; else put back what nginx ran. Raises Unusable."""

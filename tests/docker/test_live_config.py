@@ -101,7 +101,9 @@ def answer(plane: Plane, host: str) -> int | None:
 
 
 def becomes(plane: Plane, host: str, status: int | None) -> None:
+    """And stays so: the workers of before accept for 0.1 s more."""
     eventually(lambda: answer(plane, host) == status, within_s=SOON_S)
+    time.sleep(0.3)
 
 
 def site_file(domain: str, *more: str) -> str:
