@@ -8,6 +8,7 @@ from typing import Any
 
 from gateway import errors
 from gateway.core import policy
+from gateway.core.history import release_before
 from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
 from gateway.core.plan import Request, candidate
 from gateway.core.roster import Standing
@@ -179,12 +180,10 @@ class Controller:
     # Inside
 
     def _release_before(self, site: Site, live: str | None) -> str:
-        """The newest older release that was live. Never a newer one: that was rolled back from."""
-        served = [d for d in self._world.journal.deployments(site.name) if d.phase is Phase.SUCCEEDED]
-        numbers = [int(d.release[1:]) for d in served if live is None or int(d.release[1:]) < int(live[1:])]
-        if not numbers:
+        before = release_before(self._world.journal.deployments(site.name), live)
+        if before is None:
             raise errors.UsageError(f"no earlier release of {site.name} was ever live: nothing to go back to")
-        return f"r{max(numbers)}"
+        return before
 
     def _refuse_if_busy(self, site: Site) -> None:
         running = self._runner.running.get(site.name)

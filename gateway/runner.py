@@ -19,6 +19,7 @@ from gateway.world import World
 
 log = logging.getLogger("gateway")
 RETRY_S = 1.0
+HISTORY = 100  # finished deployments that a site keeps
 
 
 @dataclass(slots=True)
@@ -84,6 +85,7 @@ class Runner:
                 perform=lambda d, step: self._perform(performer, d, step),
                 settle=lambda d, event: self._settle(running, d, event),
             )
+            self._forget(site, running)
         except Exception:
             # A bug. The phase is durable; the next start of the controller repeats its step.
             log.exception("%s stopped unexpectedly", running.deployment.id)
@@ -92,6 +94,15 @@ class Runner:
                 if self.running.get(site.name) is running:
                     del self.running[site.name]
             running.progress.close()
+
+    def _forget(self, site: Site, running: Running) -> None:
+        with self.lock(site.name):
+            if running.slot_needed.is_set():
+                return  # the order that waits for us may have chosen an old release; its own end forgets
+            try:
+                self._world.journal.forget(site.name, keep=HISTORY)
+            except errors.JournalError as error:
+                log.warning("%s: old deployments stay in the journal: %s", site.name, error)
 
     def _settle(self, running: Running, deployment: Deployment, event: Event) -> Deployment:
         while True:

@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway import errors
 from gateway.core import policy, stack
-from gateway.core.model import Phase, Release, Site
+from gateway.core.model import Deployment, Phase, Release, Site
 from gateway.core.plan import Request, candidate, describe
 from gateway.core.roster import Entry, Standing
 from gateway.core.serving import DomainCertificate
@@ -106,13 +106,16 @@ class Views:
 
     def history(self, name: str) -> list[dict[str, Any]]:
         name = self._directory.entry(name).name
-        return [self.describe(d.number) for d in self._world.journal.deployments(name)]
+        return [self._described(d) for d in self._world.journal.deployments(name)]
 
     def describe(self, number: int) -> dict[str, Any]:
         """A deployment as people and scripts get it."""
         d = self._world.journal.deployment(number)
         if d is None:
             raise errors.UsageError(f"no deployment d{number}")
+        return self._described(d)
+
+    def _described(self, d: Deployment) -> dict[str, Any]:
         outcome = str(d.phase) if d.phase in TERMINAL else "running"
         if d.phase in (Phase.HOLDING, Phase.KEEPING, Phase.RETIRING):
             outcome = "succeeded"

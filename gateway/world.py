@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gateway.adapters.journal import SqliteJournal
+from gateway.core.history import last_in_slots
 from gateway.core.model import Site, Slot
 from gateway.ports import Clock, Engine, Proxy
 
@@ -28,10 +29,8 @@ class World:
 
     def assigned(self, site: Site) -> dict[Slot, str | None]:
         """Slot -> the release that was last started there."""
-        assigned: dict[Slot, str | None] = dict.fromkeys(Slot)
-        for deployment in reversed(self.journal.deployments(site.name)):
-            assigned[deployment.slot] = deployment.release
-        return assigned
+        last = last_in_slots(self.journal.deployments(site.name))
+        return {slot: last[slot].release if slot in last else None for slot in Slot}
 
     def held(self, site: Site) -> dict[Slot, str | None]:
         """Slot -> the release whose containers are there."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from gateway.core import stack
 from gateway.core.events import Event
 from gateway.core.model import (
     Deployment,
@@ -23,7 +24,7 @@ from gateway.core.model import (
 from gateway.core.plan import Step
 from gateway.core.transitions import CANCELLABLE, TABLE, Table
 from gateway.deploy import advance, decide
-from gateway.errors import EngineError, ProxyError
+from gateway.errors import EngineError, EngineUnreachable, ProxyError, StackInvalid
 from gateway.perform import Orders, Performer
 
 SITE = Site(
@@ -42,6 +43,8 @@ SITE = Site(
     session_idle_s=0.3,
 )
 CRASH_LIMIT, CALL_LIMIT = 3, 2_000
+VISITS_A_SECOND, VISIT_S = 1_000, 0.2  # what visitors ask for, and how long it takes
+MODEL = {"services": {"app": {"image": "shop:1"}}}
 
 
 class Crash(BaseException):
@@ -92,6 +95,12 @@ class SimulatedWorld:
     calls: int = 0
     routing: Routing = field(default_factory=Routing)
     running: dict[Slot, str | None] = field(default_factory=lambda: dict.fromkeys(Slot))
+    foreign: set[Slot] = field(default_factory=set)  # somebody else's containers have the slot's name
+    docker_answers: bool = True
+    nginx_answers: bool = True
+    visited_always: bool = True  # visitors come by themselves while time passes
+    in_flight: set[Slot] = field(default_factory=set)  # beside theirs
+    samples: dict[Slot, Sample] = field(default_factory=lambda: dict.fromkeys(Slot, Sample()))
     proven: set[Slot] = field(default_factory=set)
     left_at_s: dict[Slot, float] = field(default_factory=dict)
     drained: set[Slot] = field(default_factory=set)
@@ -131,17 +140,40 @@ class SimulatedWorld:
 
     def sleep(self, seconds: float) -> None:
         self._call()
-        self.now_s += max(seconds, 0.001)
+        seconds = max(seconds, 0.001)
+        self.now_s += seconds
+        if self.visited_always:
+            self._visit(round(seconds * VISITS_A_SECOND))
+
+    def _visit(self, requests: int) -> None:
+        for slot in Slot:
+            bad = self.scenario.fault == "candidate answers 5xx" and self.running[slot] == "r2"
+            self.answer(slot, requests, errors_5xx=requests // 2 if bad else 0)
+
+    def answer(self, slot: Slot, requests: int, *, errors_5xx: int) -> None:
+        """Visitors get answers from the slot; nginx counts them where it was told to."""
+        if _counts(self.routing, slot):
+            s = self.samples[slot]
+            self.samples[slot] = Sample(s.requests + requests, s.errors_5xx + errors_5xx)
 
     # Engine
 
+    def _ask_docker(self) -> None:
+        self._call()
+        if not self.docker_answers:
+            raise EngineUnreachable("Docker does not answer")
+
     def resolve(self, site: Site, images: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Any]:
-        return {"services": {"app": {"image": "shop:2"}}}
+        if found := stack.problems(MODEL, site, images):
+            raise StackInvalid(found)
+        return stack.with_images(MODEL, images)
 
     def start(
         self, site: Site, slot: Slot, release: Release, *, cancelled: Callable[[], bool] = lambda: False
     ) -> None:
-        self._call()
+        self._ask_docker()
+        if slot in self.foreign:
+            raise EngineError("not this gateway's")
         if self.routing.serves(slot):
             raise Violation("a stack is started over the one that serves")
         self.running[slot] = release.id  # what fails half way leaves containers behind
@@ -150,7 +182,7 @@ class SimulatedWorld:
         self._effect_done()
 
     def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
-        self._call()
+        self._ask_docker()
         if self.running[slot] is None:
             return []
         candidate = self.running[slot] == "r2"
@@ -160,10 +192,10 @@ class SimulatedWorld:
             or (self.scenario.fault == "candidate dies while it waits" and self._phase() is Phase.READY)
         )
         state, code = ("exited", 3) if dead else ("running", None)
-        return [Replica(f"shop-{slot}-app-1", "app", state, None, code, oom_killed=False, restarts=0)]
+        return [Replica(self._name(slot), "app", state, None, code, oom_killed=False, restarts=0)]
 
     def stop(self, site: Site, slot: Slot) -> None:
-        self._call()
+        self._ask_docker()
         if self.routing.serves(slot):
             raise Violation(f"{slot} is stopped while nginx sends it traffic")
         if slot in self.left_at_s and slot not in self.drained:
@@ -174,7 +206,11 @@ class SimulatedWorld:
         self._effect_done()
 
     def logs(self, site: Site, slot: Slot) -> Mapping[str, Sequence[str]]:
-        return {}
+        self._ask_docker()
+        return {} if self.running[slot] is None else {self._name(slot): ["started"]}
+
+    def _name(self, slot: Slot) -> str:
+        return f"{SITE.name}-{slot}-app-1"
 
     # Proxy
 
@@ -183,8 +219,8 @@ class SimulatedWorld:
         fault = self.scenario.fault
         served = [slot for slot in Slot if routing.serves(slot)]
         to_candidate = [slot for slot in served if self.running[slot] == "r2"]
-        if self._proxy_is_dead() or (fault == "cutover not applied" and to_candidate):
-            raise ProxyError("nginx does not answer")
+        if fault == "cutover not applied" and to_candidate:
+            raise ProxyError("the routing can't be written")
         if any(self.running[slot] is None for slot in served):
             raise Violation("traffic is sent to a slot that holds nothing")
         if Phase.RETIRING in self.visited and not to_candidate:
@@ -198,6 +234,7 @@ class SimulatedWorld:
         self._leave(routing)
         self._note_share(routing)
         self.routing = routing
+        self.samples |= {slot: Sample() for slot in Slot if _counts(routing, slot)}
         self._effect_done()
         if fault == "cutover applied but unconfirmed" and routing.observed:
             raise ProxyError("timed out")
@@ -223,34 +260,50 @@ class SimulatedWorld:
     def _proxy_is_dead(self) -> bool:
         dead = self.scenario.fault == "proxy is dead from the cutover on"
         begun = {Phase.STEPPING, Phase.CUTOVER} & {*self.visited, self._phase()}
-        return dead and bool(begun)
+        return not self.nginx_answers or (dead and bool(begun))
 
-    def serving(self, site: Site) -> Routing:
+    def _ask_nginx(self) -> None:
         self._call()
         if self._proxy_is_dead():
             raise ProxyError("nginx does not answer")
+
+    def serving(self, site: Site) -> Routing:
+        self._ask_nginx()
+        if site.name != SITE.name:
+            raise ProxyError(f"nginx does not know {site.name}")
         if self.scenario.fault == "cutover applied but unconfirmed" and self.routing.observed:
             raise ProxyError("timed out")
         return self.routing
 
     def probe(self, site: Site, slot: Slot) -> ProbeResult:
         self._call()
-        ok = self.scenario.fault != "probe answers 500" and self.running[slot] is not None
-        if ok:
-            self.proven.add(slot)
-        return ProbeResult(ok, 200 if ok else 500, "", "answered")
+        if self._proxy_is_dead():
+            return ProbeResult(ok=False, status=None, body="", detail="no answer")
+        if self.running[slot] is None:
+            return ProbeResult(ok=False, status=502, body="", detail="answered 502")
+        if self.scenario.fault == "probe answers 500":
+            return ProbeResult(ok=False, status=500, body="", detail="answered 500")
+        self.proven.add(slot)
+        return ProbeResult(ok=True, status=200, body="", detail="answered 200")
 
     def is_idle(self, site: Site, slot: Slot) -> bool:
-        self._call()
-        busy_s = 9e9 if self.scenario.fault == "previous never idle" else 0.2
-        idle = self.now_s - self.left_at_s.get(slot, -9e9) >= busy_s
+        self._ask_nginx()
+        idle = slot not in self.in_flight and not (self.visited_always and self._is_visited(slot))
         if idle or self.now_s - self.left_at_s.get(slot, 0) >= SITE.drain_timeout_s - 0.1:
             self.drained.add(slot)
         return idle
 
+    def _is_visited(self, slot: Slot) -> bool:
+        busy_s = 9e9 if self.scenario.fault == "previous never idle" else VISIT_S
+        return self.routing.serves(slot) or self.now_s - self.left_at_s.get(slot, -9e9) < busy_s
+
     def sample(self, site: Site, slot: Slot) -> Sample:
-        bad = self.scenario.fault == "candidate answers 5xx" and self.running[slot] == "r2"
-        return Sample(100, 50 if bad else 0)
+        return self.samples[slot]
+
+
+def _counts(routing: Routing, slot: Slot) -> bool:
+    """Whether the slot's answers are counted: both while visitors are shared, else the observed one's."""
+    return routing.share > 0 or (routing.observed and slot is routing.slot)
 
 
 def run(scenario: Scenario, *, table: Table = TABLE) -> tuple[Deployment, SimulatedWorld]:

@@ -10,6 +10,7 @@ import pytest
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.journal import SCHEMA_VERSION, SqliteJournal
+from gateway.core.history import last_in_slots, release_before
 from gateway.core.model import Deployment, Kind, Phase, Slot
 from gateway.errors import Failed
 
@@ -105,6 +106,118 @@ def test_the_steps_to_come_survive_a_restart(path: Path) -> None:
     journal.close()
     found = SqliteJournal(path, SystemClock()).unfinished("shop")
     assert found == replace(stored, phase=Phase.STEPPING, shares=(50,))
+
+
+def ended(
+    journal: SqliteJournal, release: int, *, slot: Slot = Slot.BLUE, phase: Phase = Phase.SUCCEEDED
+) -> Deployment:
+    """A deployment of the release that ended in the phase; the release is made where it is missing."""
+    while journal.next_release("shop") <= release:
+        journal.add_release("shop", {"services": {}}, {})
+    stored = journal.begin(replace(DEPLOYMENT, release=f"r{release}", slot=slot))
+    journal.save(replace(stored, phase=phase))
+    return replace(stored, phase=phase)
+
+
+def releases(journal: SqliteJournal) -> list[str]:
+    rows = journal._rows("SELECT number FROM releases WHERE site = 'shop' ORDER BY number")
+    return [f"r{number}" for (number,) in rows]
+
+
+def test_the_newest_ended_deployments_stay_and_the_others_go_with_all_that_was_theirs(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    made = [ended(journal, n, slot=list(Slot)[n % 2]) for n in range(1, 6)]
+    journal.forget("shop", keep=2)
+    assert journal.deployments("shop") == [made[4], made[3], made[2]]  # r3: a rollback from r4 leads to it
+    assert releases(journal) == ["r3", "r4", "r5"]
+    phases = journal._rows("SELECT DISTINCT deployment FROM phases ORDER BY deployment")
+    assert phases == [(d.number,) for d in made[2:]]
+
+
+def test_of_a_forgotten_deployment_there_is_nothing_to_tell(path: Path) -> None:
+    """Who has just read the list may ask for one that is forgotten meanwhile."""
+    journal = SqliteJournal(path, SystemClock())
+    oldest, *_ = [ended(journal, n) for n in (1, 2, 3)]
+    journal.forget("shop", keep=1)
+    assert journal.deployment(oldest.number) is None
+    assert journal.details(oldest.number) == {"switch_ms": None, "diagnosis": None, "timeline": []}
+
+
+def test_another_sites_history_is_not_touched(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    made = [ended(journal, n) for n in range(1, 6)]
+    for _ in range(9):
+        journal.add_release("other", {}, {})
+    journal.forget("shop", keep=9)
+    assert journal.release("other", "r1") is not None
+    journal.forget("other", keep=0)
+    assert len(journal.deployments("shop")) == len(releases(journal)) == len(made)
+    assert journal.details(made[0].number)["timeline"]
+
+
+def test_an_unfinished_deployment_is_never_forgotten(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    journal.add_release("shop", {}, {})
+    unfinished = journal.begin(DEPLOYMENT)
+    for release in (2, 3, 4):
+        ended(journal, release)
+    journal.forget("shop", keep=0)
+    assert journal.unfinished("shop") == unfinished
+    assert journal.release("shop", unfinished.release) is not None
+
+
+def test_failed_attempts_push_out_neither_what_is_live_nor_the_way_back_from_it(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    before = ended(journal, 1, slot=Slot.GREEN)
+    live = ended(journal, 2, slot=Slot.BLUE)
+    attempts = [ended(journal, n, slot=Slot.GREEN, phase=Phase.ABORTED) for n in range(3, 9)]
+    journal.forget("shop", keep=2)
+    assert journal.deployments("shop") == [attempts[5], attempts[4], live, before]
+    assert releases(journal) == ["r1", "r2", "r7", "r8"]
+
+
+def test_after_a_rollback_what_is_live_and_the_way_further_back_stay(path: Path) -> None:
+    """The live release is older than others that succeeded: the way back is not simply the newest."""
+    journal = SqliteJournal(path, SystemClock())
+    for release in (1, 2, 3):
+        ended(journal, release, slot=Slot.GREEN)
+    ended(journal, 2, slot=Slot.BLUE)
+    for release in (4, 5, 6):
+        ended(journal, release, slot=Slot.GREEN, phase=Phase.ABORTED)
+    journal.forget("shop", keep=1)
+    assert last_in_slots(journal.deployments("shop"))[Slot.BLUE].release == "r2"
+    assert release_before(journal.deployments("shop"), "r2") == "r1"
+    assert journal.release("shop", "r1") is not None
+
+
+def test_a_release_that_a_deployment_names_as_its_previous_stays(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    for release in (1, 2, 3):
+        ended(journal, release)
+    journal.begin(replace(DEPLOYMENT, release="r3", slot=Slot.GREEN, previous="r1"))
+    ended(journal, 4)
+    journal.forget("shop", keep=1)
+    assert journal.release("shop", "r1") is not None
+
+
+def test_a_releases_number_is_never_given_again(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    ended(journal, 1)
+    ended(journal, 2, phase=Phase.ABORTED)
+    ended(journal, 1)
+    journal.forget("shop", keep=1)
+    assert journal.next_release("shop") == 3
+
+
+def test_a_crash_while_forgetting_leaves_all_of_it(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    made = [ended(journal, n) for n in range(1, 6)]
+    journal._rows("CREATE TRIGGER crash BEFORE DELETE ON releases BEGIN SELECT RAISE(FAIL, 'crash'); END")
+    with pytest.raises(sqlite3.IntegrityError, match="crash"):
+        journal.forget("shop", keep=1)
+    after = SqliteJournal(path, SystemClock())
+    assert after.deployments("shop") == made[::-1]
+    assert after.details(made[0].number)["timeline"]
 
 
 def test_a_garbled_journal_is_an_error_and_never_an_empty_one(path: Path) -> None:

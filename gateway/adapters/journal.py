@@ -15,6 +15,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from gateway.core.history import forgettable
 from gateway.core.model import Deployment, Kind, Phase, Release, Slot
 from gateway.core.transitions import TERMINAL
 from gateway.errors import Failed, JournalError
@@ -161,10 +162,9 @@ class SqliteJournal:
         )
 
     def details(self, number: int) -> dict[str, Any]:
-        """switch_ms, diagnosis, and the timeline: when each phase began."""
-        [(switch_ms, diagnosis)] = self._rows(
-            "SELECT switch_ms, diagnosis FROM deployments WHERE number = ?", number
-        )
+        """switch_ms, diagnosis, and the timeline: when each phase began. Empty for one that was forgotten."""
+        found = self._rows("SELECT switch_ms, diagnosis FROM deployments WHERE number = ?", number)
+        switch_ms, diagnosis = found[0] if found else (None, None)
         phases = self._rows("SELECT phase, at FROM phases WHERE deployment = ? ORDER BY rowid", number)
         return {
             "switch_ms": switch_ms,
@@ -187,6 +187,25 @@ class SqliteJournal:
         marks = ", ".join("?" * len(over))
         rows = self._rows(f"SELECT DISTINCT site FROM deployments WHERE phase NOT IN ({marks})", *over)
         return {str(site) for (site,) in rows}
+
+    def forget(self, site: str, *, keep: int) -> None:
+        """Remove finished deployments beyond the newest `keep`, and releases that none left names.
+
+        What is read from them stays however old (core.history.forgettable), and so does the newest
+        release: its number must not be given again.
+        """
+        with _translated(), self._lock, self._db:
+            self._db.execute("BEGIN IMMEDIATE")
+            gone = [(number,) for number in forgettable(self.deployments(site), keep=keep)]
+            self._db.executemany("DELETE FROM phases WHERE deployment = ?", gone)
+            self._db.executemany("DELETE FROM deployments WHERE number = ?", gone)
+            self._db.execute(
+                "DELETE FROM releases WHERE site = :site"
+                " AND number < (SELECT max(number) FROM releases WHERE site = :site)"
+                " AND NOT EXISTS (SELECT 1 FROM deployments"
+                " WHERE site = :site AND 'r' || releases.number IN (release, previous))",
+                {"site": site},
+            )
 
     def unfinished(self, site: str) -> Deployment | None:
         return next((d for d in self.deployments(site) if d.phase not in TERMINAL), None)

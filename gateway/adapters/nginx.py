@@ -38,10 +38,11 @@ class NginxProxy:
 
     def serving(self, site: Site) -> Routing:
         answer = self._ask(f"/serving/{site.name}")
-        if answer.status_code != 200:
+        flag = answer.text.strip()
+        if answer.status_code != 200 or not flag:
             raise ProxyError(f"nginx does not know {site.name} (status {answer.status_code})")
         try:
-            return routing_from_flag(answer.text.strip())
+            return routing_from_flag(flag)
         except Failed as error:
             raise ProxyError(str(error)) from error
 

@@ -1,0 +1,263 @@
+"""What is true of each implementation of a port, the simulated one and the real one.
+
+Subclasses bring the fixtures: the port itself, and `world`, which is what happens around it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Protocol
+
+import pytest
+
+from gateway.core import policy
+from gateway.core.model import Release, Routing, Sample, Site, Slot
+from gateway.errors import EngineError, EngineUnreachable, ProxyError, StackInvalid
+from gateway.ports import Clock, Engine, Proxy
+
+ROUTINGS = (
+    Routing(),
+    *(Routing(slot, observed=observed) for slot in Slot for observed in (False, True)),
+    Routing(Slot.BLUE, share=10),
+    Routing(Slot.GREEN, release="r2", held="r1"),
+)
+BLUE, GREEN = Routing(Slot.BLUE), Routing(Slot.GREEN)
+LOG_LINES = 30
+
+
+def eventually(clock: Clock, holds: Callable[[], bool], *, within_s: float = 10.0) -> None:
+    until = clock.now() + within_s
+    while not holds():
+        assert clock.now() < until, f"not within {within_s:g} s"
+        clock.sleep(0.02)
+
+
+class Around(Protocol):
+    """An nginx with an application in both slots and no visitors but these."""
+
+    clock: Clock
+
+    def ask(self, statuses: Sequence[int]) -> None:
+        """A request each, which the application answers so."""
+
+    def request_in_flight(self) -> AbstractContextManager[None]:
+        """One that the slot which serves now goes on answering."""
+
+    def empty(self, slot: Slot) -> AbstractContextManager[None]:
+        """Nothing runs in the slot."""
+
+    def silent(self) -> AbstractContextManager[Proxy]:
+        """The same proxy while its nginx does not answer."""
+
+
+class ProxyContract:
+    @pytest.mark.parametrize("routing", ROUTINGS, ids=lambda r: r.flag)
+    def test_what_is_published_is_what_is_served(self, proxy: Proxy, site: Site, routing: Routing) -> None:
+        proxy.publish(site, routing)
+        assert proxy.serving(site) == routing
+
+    @pytest.mark.parametrize("routing", ROUTINGS, ids=lambda r: r.flag)
+    def test_publishing_twice_is_harmless(self, proxy: Proxy, site: Site, routing: Routing) -> None:
+        for _ in range(2):
+            proxy.publish(site, routing)
+            assert proxy.serving(site) == routing
+
+    def test_a_site_that_nginx_does_not_know_is_an_error_and_not_nothing(
+        self, proxy: Proxy, site: Site
+    ) -> None:
+        with pytest.raises(ProxyError, match="stranger"):
+            proxy.serving(replace(site, name="stranger"))
+
+    def test_an_nginx_that_does_not_answer_says_nothing_at_all(
+        self, proxy: Proxy, site: Site, world: Around
+    ) -> None:
+        proxy.publish(site, BLUE)
+        with world.silent() as silent:
+            with pytest.raises(ProxyError):
+                silent.serving(site)
+            with pytest.raises(ProxyError):
+                silent.is_idle(site, Slot.BLUE)
+            found = silent.probe(site, Slot.BLUE)
+        assert (found.ok, found.status) == (False, None)
+        assert found.detail
+
+    def test_an_order_is_taken_while_nginx_does_not_answer(
+        self, proxy: Proxy, site: Site, world: Around
+    ) -> None:
+        """It does not confirm, so "could not be asked" never means "was not ordered"."""
+        proxy.publish(site, BLUE)
+        with world.silent() as silent:
+            silent.publish(site, GREEN)
+        assert proxy.serving(site) == GREEN
+
+    def test_a_probe_passes_where_an_application_answers_before_any_visitor_comes(
+        self, proxy: Proxy, site: Site
+    ) -> None:
+        proxy.publish(site, BLUE)
+        found = proxy.probe(site, Slot.GREEN)
+        assert (found.ok, found.status) == (True, 200)
+
+    def test_a_probe_of_an_empty_slot_fails_with_what_nginx_answers(
+        self, proxy: Proxy, site: Site, world: Around
+    ) -> None:
+        proxy.publish(site, BLUE)
+        with world.empty(Slot.GREEN):
+            eventually(world.clock, lambda: proxy.probe(site, Slot.GREEN).status == 502)
+            found = proxy.probe(site, Slot.GREEN)
+        assert not found.ok
+        assert found.detail
+
+    def test_a_slot_without_requests_is_idle_whether_it_serves_or_not(self, proxy: Proxy, site: Site) -> None:
+        proxy.publish(site, GREEN)
+        proxy.publish(site, BLUE)
+        assert [proxy.is_idle(site, slot) for slot in Slot] == [True, True]
+
+    def test_a_request_keeps_its_slot_busy_across_a_switch_until_it_ends(
+        self, proxy: Proxy, site: Site, world: Around
+    ) -> None:
+        proxy.publish(site, BLUE)
+        with world.request_in_flight():
+            assert not proxy.is_idle(site, Slot.BLUE)
+            proxy.publish(site, GREEN)
+            assert [proxy.is_idle(site, slot) for slot in Slot] == [False, True]
+        eventually(world.clock, lambda: proxy.is_idle(site, Slot.BLUE))
+
+    def test_answers_are_counted_with_those_that_are_5xx(
+        self, proxy: Proxy, site: Site, world: Around
+    ) -> None:
+        proxy.publish(site, Routing(Slot.BLUE, observed=True))
+        world.ask([200, 404, 500, 503])
+        eventually(world.clock, lambda: proxy.sample(site, Slot.BLUE).requests >= 4)
+        found = proxy.sample(site, Slot.BLUE)
+        assert (found.requests, found.errors_5xx) == (4, 2)
+        assert proxy.sample(site, Slot.GREEN).requests == 0
+
+    def test_a_routing_that_is_published_as_observed_starts_its_sample_at_zero(
+        self, proxy: Proxy, site: Site, world: Around
+    ) -> None:
+        for _ in range(2):
+            proxy.publish(site, Routing(Slot.BLUE, observed=True))
+            assert proxy.sample(site, Slot.BLUE) == Sample()
+            world.ask([500])
+            eventually(world.clock, lambda: proxy.sample(site, Slot.BLUE).requests == 1)
+
+    def test_a_share_starts_the_samples_of_both_slots_at_zero(
+        self, proxy: Proxy, site: Site, world: Around
+    ) -> None:
+        for slot in Slot:
+            proxy.publish(site, Routing(slot, observed=True))
+            world.ask([200])
+            eventually(world.clock, lambda slot=slot: proxy.sample(site, slot).requests == 1)
+        proxy.publish(site, Routing(Slot.BLUE, share=10))
+        assert [proxy.sample(site, slot) for slot in Slot] == [Sample(), Sample()]
+
+    def test_a_sample_can_still_be_read_when_the_routing_is_observed_no_more(
+        self, proxy: Proxy, site: Site, world: Around
+    ) -> None:
+        proxy.publish(site, Routing(Slot.BLUE, observed=True))
+        world.ask([200])
+        eventually(world.clock, lambda: proxy.sample(site, Slot.BLUE).requests == 1)
+        proxy.publish(site, BLUE)
+        assert proxy.sample(site, Slot.BLUE).requests == 1
+
+
+class Outside(Protocol):
+    """A Docker Engine on which nothing of the site runs yet."""
+
+    def unreachable(self) -> AbstractContextManager[Engine]:
+        """The same engine while Docker does not answer."""
+
+    def foreign(self, slot: Slot) -> AbstractContextManager[Callable[[], bool]]:
+        """Somebody else's container under the slot's name; yields whether it is still there."""
+
+
+class EngineContract:
+    """`release`: one container of the site's service, which writes more lines than are shown."""
+
+    def test_a_model_names_the_images_that_were_asked_for(self, engine: Engine, site: Site) -> None:
+        model = engine.resolve(site, {site.service: "shop:7"}, {})
+        assert model["services"][site.service]["image"] == "shop:7"
+
+    def test_a_wrong_order_is_refused_with_all_that_is_wrong(self, engine: Engine, site: Site) -> None:
+        with pytest.raises(StackInvalid) as refused:
+            engine.resolve(site, {"nobody": "shop:7", site.service: "no image"}, {})
+        assert len(refused.value.problems) == 2
+
+    def test_an_empty_slot_has_no_replicas_and_no_logs(self, engine: Engine, site: Site) -> None:
+        assert list(engine.replicas(site, Slot.BLUE)) == []
+        assert dict(engine.logs(site, Slot.BLUE)) == {}
+
+    def test_a_started_slot_has_running_replicas_of_the_serving_service(
+        self, engine: Engine, site: Site, release: Release
+    ) -> None:
+        start(engine, site, Slot.BLUE, release)
+        replicas = engine.replicas(site, Slot.BLUE)
+        assert policy.running(replicas, site.service)
+        assert policy.broken(replicas, site.service) == ""
+        assert list(engine.replicas(site, Slot.GREEN)) == []
+
+    def test_starting_twice_changes_nothing(self, engine: Engine, site: Site, release: Release) -> None:
+        start(engine, site, Slot.BLUE, release)
+        before = engine.replicas(site, Slot.BLUE)
+        start(engine, site, Slot.BLUE, release)
+        assert engine.replicas(site, Slot.BLUE) == before
+
+    def test_stop_empties_the_slot_leaves_the_other_and_twice_is_harmless(
+        self, engine: Engine, site: Site, release: Release
+    ) -> None:
+        for slot in Slot:
+            start(engine, site, slot, release)
+        for _ in range(2):
+            engine.stop(site, Slot.BLUE)
+            assert list(engine.replicas(site, Slot.BLUE)) == []
+        assert policy.running(engine.replicas(site, Slot.GREEN), site.service)
+
+    def test_logs_are_keyed_by_the_replicas_names_and_are_the_last_lines(
+        self, engine: Engine, site: Site, release: Release, clock: Clock
+    ) -> None:
+        start(engine, site, Slot.BLUE, release)
+        names = {replica.name for replica in engine.replicas(site, Slot.BLUE)}
+        eventually(clock, lambda: all(engine.logs(site, Slot.BLUE).values()))
+        logs = engine.logs(site, Slot.BLUE)
+        assert logs.keys() == names
+        assert all(len(lines) <= LOG_LINES for lines in logs.values())
+
+    def test_somebody_elses_containers_are_neither_started_over_nor_stopped(
+        self, engine: Engine, site: Site, release: Release, world: Outside
+    ) -> None:
+        with world.foreign(Slot.BLUE) as is_there:
+            with pytest.raises(EngineError):
+                start(engine, site, Slot.BLUE, release)
+            engine.stop(site, Slot.BLUE)
+            assert is_there()
+
+    def test_a_docker_that_does_not_answer_is_an_error_and_never_an_empty_slot(
+        self, site: Site, release: Release, world: Outside
+    ) -> None:
+        with world.unreachable() as engine:
+            with pytest.raises(EngineUnreachable):
+                engine.replicas(site, Slot.BLUE)
+            with pytest.raises(EngineUnreachable):
+                engine.logs(site, Slot.BLUE)
+            with pytest.raises(EngineUnreachable):
+                engine.stop(site, Slot.BLUE)
+            with pytest.raises(EngineUnreachable):
+                start(engine, site, Slot.BLUE, release)
+
+
+def start(engine: Engine, site: Site, slot: Slot, release: Release) -> None:
+    engine.start(site, slot, release, cancelled=lambda: False)
+
+
+class ClockContract:
+    def test_time_goes_on_by_what_is_slept(self, clock: Clock) -> None:
+        before = clock.now()
+        clock.sleep(0.05)
+        assert clock.now() - before >= 0.05 - 1e-6
+
+    def test_less_than_nothing_can_be_slept(self, clock: Clock) -> None:
+        before = clock.now()
+        clock.sleep(-1.0)
+        assert 0 <= clock.now() - before < 1

@@ -1,0 +1,124 @@
+"""The real adapters keep the contracts that the simulated world is held to."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from gateway.adapters.clock import SystemClock
+from gateway.adapters.compose import ComposeEngine
+from gateway.adapters.nginx import NginxProxy
+from gateway.adapters.observed import ObservedAnswers
+from gateway.core import stack
+from gateway.core.model import Release, Site, Slot
+from gateway.ports import Clock, Engine, Proxy
+from tests.contracts import LOG_LINES, EngineContract, ProxyContract
+from tests.docker.conftest import ENV, SITE, Plane, docker, eventually, running_plane
+
+pytestmark = pytest.mark.docker
+CANARY_AND_SESSIONS = {"GATEWAY_CANARY_STEPS": "10", "GATEWAY_SESSION_TIMEOUT_S": "60"}
+STACK = f"""
+services:
+  app:
+    image: gateway-lab/python:3
+    entrypoint: ["sh", "-c", "seq {LOG_LINES + 10}; exec sleep 600"]
+    stop_grace_period: 0s
+"""
+
+
+@pytest.fixture(scope="module")
+def plane(gateway_image: str, network: str) -> Iterator[Plane]:
+    with running_plane(network, env=ENV | CANARY_AND_SESSIONS) as plane:
+        yield plane
+
+
+class AroundNginx:
+    clock = SystemClock()
+
+    def __init__(self, plane: Plane, proxy: NginxProxy) -> None:
+        self._plane, self._proxy = plane, proxy
+
+    def ask(self, statuses: Sequence[int]) -> None:
+        for status in statuses:
+            assert self._plane.get(f"/status?code={status}")[0] == status
+
+    @contextmanager
+    def request_in_flight(self) -> Iterator[None]:
+        with self._plane.websocket():
+            yield
+
+    @contextmanager
+    def empty(self, slot: Slot) -> Iterator[None]:
+        container = f"{self._plane.network}-{slot}"
+        docker("stop", "-t", "0", container)
+        yield
+        docker("start", container)
+        eventually(lambda: self._proxy.probe(SITE, slot).ok)
+
+    @contextmanager
+    def silent(self) -> Iterator[Proxy]:
+        observed = ObservedAnswers(self._plane.shm / "observed.log")
+        yield NginxProxy(self._plane.files, observed, nginx_socket=str(self._plane.folder / "nobody.sock"))
+
+
+class TestNginxProxy(ProxyContract):
+    @pytest.fixture
+    def site(self) -> Site:
+        return SITE
+
+    @pytest.fixture
+    def world(self, plane: Plane, proxy: NginxProxy) -> AroundNginx:
+        return AroundNginx(plane, proxy)
+
+
+class AroundDocker:
+    def __init__(self, site: Site, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._site, self._network, self._monkeypatch = site, network, monkeypatch
+
+    @contextmanager
+    def unreachable(self) -> Iterator[Engine]:
+        with self._monkeypatch.context() as patch:
+            patch.setenv("DOCKER_HOST", "unix:///nobody.sock")
+            yield ComposeEngine(self._network)
+
+    @contextmanager
+    def foreign(self, slot: Slot) -> Iterator[Callable[[], bool]]:
+        project = stack.project(self._site, slot)
+        label = f"com.docker.compose.project={project}"
+        docker("run", "-d", "--name", project, "--label", label, "gateway-lab/python:3", "sleep", "600")
+        try:
+            yield lambda: docker("inspect", "-f", "{{.State.Running}}", project).stdout.strip() == "true"
+        finally:
+            docker("rm", "-fv", project)
+
+
+class TestComposeEngine(EngineContract):
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Site:
+        file = tmp_path / "stack.yaml"
+        file.write_text(STACK)
+        return replace(SITE, name=f"c{uuid.uuid4().hex[:8]}", stack_file=str(file))
+
+    @pytest.fixture
+    def engine(self, site: Site, network: str) -> Iterator[Engine]:
+        engine = ComposeEngine(network)
+        yield engine
+        for slot in Slot:
+            engine.stop(site, slot)
+
+    @pytest.fixture
+    def release(self, site: Site, network: str) -> Release:
+        return Release(1, site.name, ComposeEngine(network).resolve(site, {}, {}), {})
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @pytest.fixture
+    def world(self, site: Site, network: str, monkeypatch: pytest.MonkeyPatch) -> AroundDocker:
+        return AroundDocker(site, network, monkeypatch)
