@@ -20,8 +20,10 @@ from gateway.world import World
 log = logging.getLogger("gateway")
 # How long an order waits until the slot that it needs is free.
 STOP_WAIT_S = 120.0
+# The release is live; the previous one still runs, for its sessions or for a rollback.
+WAITS = (Phase.HOLDING, Phase.KEEPING)
 # Its thread needs no more than to be waited for.
-LEAVES_THE_SITE = (Phase.HOLDING, Phase.KEEPING, Phase.RETIRING, *TERMINAL)
+LEAVES_THE_SITE = (*WAITS, Phase.RETIRING, *TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +89,9 @@ class Controller:
         with self._runner.lock(site.name):
             running = self._runner.running.get(site.name)
             if running and to in (None, running.deployment.previous):
-                if running.deployment.phase is not Phase.KEEPING or self._is_warm(site, running):
+                if running.deployment.phase not in WAITS or self._is_warm(site, running):
                     return self._revert(running)
-                to = running.deployment.previous  # it died while it was kept: start it again
+                to = running.deployment.previous  # it died while it waited: start it again
             self._refuse_if_busy(site)
             _, before = self._world.live(site)
             release = self._world.journal.release(site.name, to or self._release_before(site, before))
@@ -143,7 +145,7 @@ class Controller:
         site = self.site(name)
         with self._runner.lock(site.name):
             running = self._runner.running.get(site.name)
-            if running is None or running.deployment.phase in (Phase.HOLDING, Phase.KEEPING):
+            if running is None or running.deployment.phase in WAITS:
                 raise errors.UsageError(
                     f"no deployment of {site.name} is in progress;"
                     f" `gateway rollback {site.name}` undoes one that is done"

@@ -164,8 +164,8 @@ class Performer:
             found = self.proxy.sample(self.site, slot)
             if found.held != asked:
                 asked, asked_at = found.held, self.clock.now()
-            if self.clock.now() - asked_at >= self.site.session_idle_s:
-                break
+            if self.clock.now() - asked_at >= self.site.session_idle_s or self._is_gone(slot):
+                break  # whoever still held it goes to the live release
             self.say(f"{found.sessions} sessions stay with {slot}")
             self._pause(LOOK_S)
         return e.SessionsEnded()
