@@ -96,8 +96,10 @@ class Renderer:
 
     def assemble(self, sites: Sequence[Site], own: Mapping[str, str]) -> Rendered:
         """What `sites` share, and each one's own file: name -> text. Raises RenderError."""
-        # A worker that is being replaced must outlive the longest request that it may hold.
-        patience_s = f"{max((site.drain_timeout_s for site in sites), default=0) + 5:.0f}"
+        # A worker that a reload replaces holds connections of sites that did not change: a WebSocket or an
+        # answer that may be silent for the read timeout must not be cut for another site's sake.
+        longest_s = (max(site.proxying.read_timeout_s, site.drain_timeout_s) for site in sites)
+        patience_s = f"{max(longest_s, default=0) + 5:.0f}"
         main = self._shipped.get_template("main.conf.j2").render(patience_s=patience_s)
         files = {f"sites/{name}.conf": text for name, text in sorted(own.items())}
         shared = {

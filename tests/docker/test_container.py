@@ -107,5 +107,5 @@ def test_only_root_and_nginx_reach_the_internal_sockets(plane: Plane) -> None:
 
 def test_nginx_accepts_its_whole_configuration_with_a_bounded_worker_shutdown(plane: Plane) -> None:
     shown = docker("exec", plane.name, "nginx", "-T").stdout
-    assert "worker_shutdown_timeout 35s;" in shown
+    assert "worker_shutdown_timeout 3605s;" in shown
     assert "worker_connections 8192;" in shown
