@@ -57,7 +57,7 @@ def command(site: str | None, as_json: bool) -> None:  # noqa: FBT001
             click.echo(f"  {STANDINGS[status['configuration']['standing']]}: {reason}")
         for slot, held in status["slots"].items():
             busy = {None: "", True: ", nothing in flight", False: ", requests in flight"}[held["idle"]]
-            if held["sessions"]:
+            if held.get("sessions"):  # a gateway of an older image does not say
                 busy += f", {held['sessions']} sessions stay with it"
             wrong = f", {held['problem']}" if held["problem"] else ""
             click.echo(f"  {slot:<5} {held['release'] or 'empty'}{busy}{wrong}")
