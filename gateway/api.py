@@ -16,12 +16,12 @@ from gateway import errors
 from gateway.controller import Controller, Order
 from gateway.core.model import Phase
 from gateway.core.plan import Request
-from gateway.core.transitions import TERMINAL
+from gateway.core.transitions import TERMINAL, WAITING
 from gateway.views import Views
 
 Body = Mapping[str, Any]
 Line = dict[str, Any] | None  # of a deployment's progress; None is a heartbeat
-MAY_STOP_AT = {Phase.READY, Phase.HOLDING, Phase.KEEPING, *TERMINAL}
+MAY_STOP_AT = {Phase.READY, *WAITING, *TERMINAL}
 HTTP_STATUS = {1: 409, 2: 400, 4: 500, 5: 423, 6: 503}
 
 

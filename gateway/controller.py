@@ -12,7 +12,7 @@ from gateway.core.history import release_before
 from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
 from gateway.core.plan import Request, candidate
 from gateway.core.roster import Standing
-from gateway.core.transitions import CANCELLABLE, TERMINAL
+from gateway.core.transitions import CANCELLABLE, TERMINAL, WAITING
 from gateway.directory import Directory
 from gateway.runner import Runner, Running
 from gateway.world import World
@@ -20,10 +20,8 @@ from gateway.world import World
 log = logging.getLogger("gateway")
 # How long an order waits until the slot that it needs is free.
 STOP_WAIT_S = 120.0
-# The release is live; the previous one still runs, for its sessions or for a rollback.
-WAITS = (Phase.HOLDING, Phase.KEEPING)
 # Its thread needs no more than to be waited for.
-LEAVES_THE_SITE = (*WAITS, Phase.RETIRING, *TERMINAL)
+LEAVES_THE_SITE = (*WAITING, Phase.RETIRING, *TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +87,7 @@ class Controller:
         with self._runner.lock(site.name):
             running = self._runner.running.get(site.name)
             if running and to in (None, running.deployment.previous):
-                if running.deployment.phase not in WAITS or self._is_warm(site, running):
+                if running.deployment.phase not in WAITING or self._is_warm(site, running):
                     return self._revert(running)
                 to = running.deployment.previous  # it died while it waited: start it again
             self._refuse_if_busy(site)
@@ -145,7 +143,7 @@ class Controller:
         site = self.site(name)
         with self._runner.lock(site.name):
             running = self._runner.running.get(site.name)
-            if running is None or running.deployment.phase in WAITS:
+            if running is None or running.deployment.phase in WAITING:
                 raise errors.UsageError(
                     f"no deployment of {site.name} is in progress;"
                     f" `gateway rollback {site.name}` undoes one that is done"

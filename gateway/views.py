@@ -11,7 +11,7 @@ from gateway.core.model import Deployment, Phase, Release, Site
 from gateway.core.plan import Request, candidate, describe
 from gateway.core.roster import Entry, Standing
 from gateway.core.serving import DomainCertificate
-from gateway.core.transitions import TERMINAL
+from gateway.core.transitions import TERMINAL, WAITING
 from gateway.directory import Directory
 from gateway.progress import Progress
 from gateway.runner import Runner
@@ -117,7 +117,7 @@ class Views:
 
     def _described(self, d: Deployment) -> dict[str, Any]:
         outcome = str(d.phase) if d.phase in TERMINAL else "running"
-        if d.phase in (Phase.HOLDING, Phase.KEEPING, Phase.RETIRING):
+        if d.phase in (*WAITING, Phase.RETIRING):
             outcome = "succeeded"
         return {
             "deployment": d.id,

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from gateway.adapters.ask import answer
+from gateway.adapters.master import NginxMaster
 from gateway.paths import CONF_DIR, NGINX_SOCKET
 
 
@@ -15,7 +16,7 @@ def problems(live: Path) -> list[str]:
     """What is not served as the live generation says. Sends no request to the applications."""
     found = []
     generation = live.readlink().name
-    if f"\r\n\r\n{generation}\n".encode() not in answer(NGINX_SOCKET, "gateway", "/generation"):
+    if NginxMaster().generation() != generation:
         found.append(f"nginx does not run generation {generation}")
     # A quarantined site may have no upstreams: it answers 503, and has no routing.
     served = [file for file in (live / "sites").iterdir() if "\nupstream " in file.read_text()]

@@ -67,6 +67,8 @@ TABLE: Table = MappingProxyType(
 )
 
 TERMINAL = frozenset(phase for phase, row in TABLE.items() if not row)
+# The candidate is live; the previous release still runs, for its sessions or for a rollback.
+WAITING = frozenset({Phase.HOLDING, Phase.KEEPING})
 CANCELLABLE = frozenset(phase for phase, row in TABLE.items() if e.CancelRequested in row)
 
 

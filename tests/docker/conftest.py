@@ -20,7 +20,7 @@ import pytest
 from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.routing import RoutingFiles
-from gateway.core.model import ProbePolicy, Site, Slot
+from gateway.core.model import ProbePolicy, Routing, Site, Slot
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = Path(__file__).with_name("app.py")
@@ -160,6 +160,15 @@ def running_plane(
         plane.remove()
         shutil.rmtree(folder, ignore_errors=True)
         shutil.rmtree(shm, ignore_errors=True)
+
+
+def blue_serves(plane: Plane, *sites: Site) -> NginxProxy:
+    """The plane's adapters, once its application answers and blue serves the sites."""
+    proxy = plane.proxy()
+    eventually(lambda: proxy.probe(SITE, Slot.BLUE).ok)
+    for site in sites:
+        proxy.publish(site, Routing(Slot.BLUE))
+    return proxy
 
 
 @pytest.fixture(scope="module")

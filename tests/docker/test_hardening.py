@@ -7,14 +7,13 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from gateway.adapters.nginx import NginxProxy
-from gateway.core.model import Routing, Slot
-from tests.docker.conftest import ENV, SITE, Plane, docker, eventually, running_plane
+from tests.docker.conftest import ENV, SITE, Plane, blue_serves, docker
 from tests.made_certificates import make_certificate
 
 pytestmark = pytest.mark.docker
@@ -55,17 +54,8 @@ def test_the_linter_finds_nothing_in_the_whole_configuration(
 
 
 @pytest.fixture(scope="module")
-def plane(gateway_image: str, network: str) -> Iterator[Plane]:
-    with running_plane(network) as plane:
-        yield plane
-
-
-@pytest.fixture(scope="module")
 def proxy(plane: Plane) -> NginxProxy:
-    proxy = plane.proxy()
-    eventually(lambda: proxy.probe(SITE, Slot.BLUE).ok)
-    proxy.publish(SITE, Routing(Slot.BLUE))
-    return proxy
+    return blue_serves(plane, SITE)
 
 
 def slow_header(peer: socket.socket, *, first: bool) -> None:

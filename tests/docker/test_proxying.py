@@ -18,7 +18,7 @@ import pytest
 from gateway.adapters.nginx import NginxProxy
 from gateway.core.model import ProbePolicy, Routing, Site, Slot
 from gateway.core.serving import Protocol, Proxying
-from tests.docker.conftest import Plane, docker, eventually, running_plane
+from tests.docker.conftest import Plane, blue_serves, docker, eventually, running_plane
 
 pytestmark = pytest.mark.docker
 BLUE = Routing(Slot.BLUE)
@@ -53,11 +53,7 @@ def plane(gateway_image: str, network: str) -> Iterator[Plane]:
 
 @pytest.fixture(scope="module")
 def proxy(plane: Plane) -> NginxProxy:
-    proxy = plane.proxy()
-    eventually(lambda: proxy.probe(SITES["shop"], Slot.BLUE).ok)
-    for site in SITES.values():
-        proxy.publish(site, BLUE)
-    return proxy
+    return blue_serves(plane, *SITES.values())
 
 
 def seen(plane: Plane, headers: dict[str, str], *, host: str = "shop.test") -> dict[str, str]:

@@ -14,7 +14,7 @@ import pytest
 
 from gateway.adapters.nginx import NginxProxy
 from gateway.core.model import ProbePolicy, Routing, Site, Slot
-from tests.docker.conftest import Plane, docker, eventually, running_plane
+from tests.docker.conftest import Plane, blue_serves, docker, eventually, running_plane
 from tests.made_certificates import make_certificate
 
 pytestmark = pytest.mark.docker
@@ -77,11 +77,7 @@ def plane(gateway_image: str, network: str, folders: tuple[Path, Path]) -> Itera
 
 @pytest.fixture(scope="module")
 def proxy(plane: Plane) -> NginxProxy:
-    proxy = plane.proxy()
-    eventually(lambda: proxy.probe(SITES["shop"], Slot.BLUE).ok)
-    for site in SITES.values():
-        proxy.publish(site, BLUE)
-    return proxy
+    return blue_serves(plane, *SITES.values())
 
 
 class Tls(HTTPSConnection):
