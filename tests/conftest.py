@@ -1,7 +1,47 @@
-"""Settings of all tests."""
+"""Settings of all tests, and what lets several processes run them side by side."""
 
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
 from hypothesis import HealthCheck, settings
 
 # No example fails for being slow: the machine may be busy with something else.
 settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gateway")
+
+Lock = Callable[[], AbstractContextManager[None]]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests that share a running gateway stay in one process."""
+    for item in items:
+        if item.path.parent.name == "docker":
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
+
+
+def own_tag() -> str:
+    """What images of this process's tests are tagged with: another removes its own when it ends."""
+    run, process = os.environ.get("TEST_TAG", "test"), os.environ.get("PYTEST_XDIST_WORKER")
+    return f"{run}-{process}" if process else run
+
+
+@pytest.fixture(scope="session")
+def one_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> Lock:
+    """A lock between the processes: what the first builds, the next find in the cache."""
+    place = tmp_path_factory.getbasetemp()
+    shared = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
+
+    @contextmanager
+    def locked() -> Iterator[None]:
+        with Path(shared, "lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield
+
+    return locked

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import socket
 import subprocess
@@ -21,11 +20,12 @@ from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.routing import RoutingFiles
 from gateway.core.model import ProbePolicy, Routing, Site, Slot
+from tests.conftest import Lock, own_tag
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = Path(__file__).with_name("app.py")
 # A tag of its own: tests/e2e removes its one when it ends.
-IMAGE = f"gateway:{os.environ.get('TEST_TAG', 'test')}-data-plane"
+IMAGE = f"gateway:{own_tag()}-data-plane"
 SITE = Site("shop", ("shop.test",), "app", 8000, "/stacks/stack.yaml", probe=ProbePolicy(path="/"))
 ENV = {"GATEWAY_SITE": "shop", "GATEWAY_DOMAIN": "shop.test", "GATEWAY_UPSTREAM": "app:8000"}
 COMMAND_TIMEOUT_S = 280.0
@@ -128,8 +128,9 @@ class Plane:
 
 
 @pytest.fixture(scope="session")
-def gateway_image() -> Iterator[str]:
-    docker("build", "-q", "--network=host", "-t", IMAGE, str(ROOT))
+def gateway_image(one_at_a_time: Lock) -> Iterator[str]:
+    with one_at_a_time():
+        docker("build", "-q", "--network=host", "-t", IMAGE, str(ROOT))
     yield IMAGE
     docker("image", "rm", "-f", IMAGE, check=False)
 

@@ -16,9 +16,11 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import Lock, own_tag
+
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "compose" / "demo"
-TAG = os.environ.get("TEST_TAG", "test")  # another one for a second run on the same engine
+TAG = own_tag()
 IMAGE = f"gateway:{TAG}"
 APP = f"gateway-app-{TAG}"
 
@@ -30,14 +32,15 @@ def docker(*args: str, timeout_s: float = 300) -> str:
 
 
 @pytest.fixture(scope="session")
-def images() -> Iterator[None]:
+def images(one_at_a_time: Lock) -> Iterator[None]:
     """The gateway, and an application in releases 1 to 3."""
-    docker("build", "-q", "--network=host", "-t", IMAGE, str(ROOT))
-    for release in (1, 2, 3):
-        docker(
-            *("build", "-q", "--network=host", "-t", f"{APP}:{release}"),
-            *("--build-arg", f"RELEASE={release}", str(DEMO)),
-        )
+    with one_at_a_time():
+        docker("build", "-q", "--network=host", "-t", IMAGE, str(ROOT))
+        for release in (1, 2, 3):
+            docker(
+                *("build", "-q", "--network=host", "-t", f"{APP}:{release}"),
+                *("--build-arg", f"RELEASE={release}", str(DEMO)),
+            )
     yield
     docker("image", "rm", "-f", IMAGE, *(f"{APP}:{release}" for release in (1, 2, 3)))
 
