@@ -27,6 +27,7 @@ class ConfigurationFiles:
         shutil.rmtree(folder, ignore_errors=True)  # what a killed writer left
         (folder / "sites").mkdir(parents=True)
         for name, text in rendered.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             if before is None or before.files.get(name) != text or not self._link(before, folder, name):
                 (folder / name).write_text(text)
         self._written = rendered

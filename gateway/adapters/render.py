@@ -14,10 +14,12 @@ from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined, 
 from jinja2.sandbox import SandboxedEnvironment
 
 from gateway.core.model import Site
-from gateway.core.servers import Server, servers
+from gateway.core.parseback import INSIDE, Frame, halves, shared_differences
+from gateway.core.servers import Server, Shared, servers, shared
 from gateway.core.serving import Certificate, Edge, Protocol, Proxying
 from gateway.paths import CONF_DIR, OBSERVED_LOG, ROUTING_DIR, RUN_DIR, TLS_DIR
 
+SHARED = "sites/_shared.conf"  # no site's name begins with _
 DOCKER_DNS = "127.0.0.11"
 GENERATION_CHARS = 12
 # A pipe takes 4 KiB in one piece: lines of two workers never mix (man 7 pipe).
@@ -74,7 +76,7 @@ class Renderer:
         )
         place_values = {name: getattr(place, name) for name in place.__slots__}
         self._shipped.filters["milliseconds"] = lambda seconds: f"{round(seconds * 1000)}ms"
-        self._shipped.globals |= place_values | _shared_by_all(place.edge)
+        self._shipped.globals |= {"inside": INSIDE} | place_values | _shared_by_all(place.edge)
         # What stands outside http {} can load modules: that is not for an own template.
         replaceable = {name: text for name, text in (own or {}).items() if name != "main.conf.j2"}
         self._environment = self._shipped.overlay(loader=ChoiceLoader([DictLoader(replaceable), shipped]))
@@ -90,32 +92,57 @@ class Renderer:
         except Exception as error:  # whatever an expression in it raised
             raise _render_error(f"snippets/{site.name}.conf.j2", error) from error
 
-    def unavailable(self, name: str, servers: Sequence[Server]) -> str:
+    def unavailable(self, site: Site, servers: Sequence[Server]) -> str:
         """The file of a site that can't be served: its domains answer 503."""
-        return self._shipped.get_template("unavailable.conf.j2").render(name=name, servers=servers)
+        return self._shipped.get_template("unavailable.conf.j2").render(site=site, servers=servers)
 
-    def assemble(self, sites: Sequence[Site], own: Mapping[str, str]) -> Rendered:
-        """What `sites` share, and each one's own file: name -> text. Raises RenderError."""
+    def assemble(
+        self, sites: Sequence[Site], own: Mapping[str, str], together: Sequence[Shared] = ()
+    ) -> Rendered:
+        """What `sites` share, and each one's own text: name -> text. Raises RenderError.
+
+        `together`: the servers of those with a path. Their text is two files, of which these include one.
+        """
         # A worker that a reload replaces holds connections of sites that did not change: a WebSocket or an
         # answer that may be silent for the read timeout must not be cut for another site's sake.
         longest_s = (max(site.proxying.read_timeout_s, site.drain_timeout_s) for site in sites)
         patience_s = f"{max(longest_s, default=0) + 5:.0f}"
         main = self._shipped.get_template("main.conf.j2").render(patience_s=patience_s)
-        files = {f"sites/{name}.conf": text for name, text in sorted(own.items())}
+        files: dict[str, str] = {}
+        for name, text in sorted(own.items()):
+            parts = zip(files_of(name), halves(text), strict=True)
+            files |= {file: part for file, part in parts if part}
         shared = {
             "shares": sorted({share for site in sites for share in site.steps}),
             "sessions": any(site.session_timeout_s for site in sites),
-            "https": any(f"listen {self._place.edge.https_port} ssl;" in text for text in own.values()),
+            "https": any(one.server.answer.certificate for one in together)
+            or any(f"listen {self._place.edge.https_port} ssl;" in text for text in own.values()),
             "cleartext_http2": any(site.proxying.protocol is Protocol.GRPC for site in sites),
             "generation": "",
             "conf_dir": "",
         }
         http = self._rendered("http.conf.j2", **shared)
-        content = [main, http, *(f"{name}\0{text}" for name, text in files.items())]
+        content = [
+            main,
+            http,
+            self._together(together, ""),
+            *(f"{name}\0{text}" for name, text in files.items()),
+        ]
         generation = hashlib.sha256("\0".join(content).encode()).hexdigest()[:GENERATION_CHARS]
         shared |= {"generation": generation, "conf_dir": f"{self._place.conf_dir}/{generation}"}
         http = self._rendered("http.conf.j2", **shared)
+        if together:
+            files[SHARED] = self._together(together, f"{shared['conf_dir']}")
         return Rendered(generation, {"main.conf": main, "http.conf": http, **files})
+
+    def _together(self, together: Sequence[Shared], conf_dir: str) -> str:
+        """Read back too: that a name leads to these sites, and to nothing else."""
+        template = self._shipped.get_template("shared.conf.j2")
+        text = template.render(together=together, conf_dir=conf_dir)
+        frame = Frame(self._place.http_port, self._place.edge, self._place.tls_dir, self._place.routing_dir)
+        if found := shared_differences(text, together, frame, conf_dir):
+            raise RenderError("; ".join(found))
+        return text
 
     def _rendered(self, template: str, **values: Any) -> str:
         try:
@@ -138,14 +165,20 @@ def _whole_lines(text: str) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
 
 
+def files_of(site: str) -> tuple[str, str]:
+    """Where a site's text goes: what stands beside servers or is some, and what stands in shared ones."""
+    return f"sites/{site}.conf", f"paths/{site}.conf"
+
+
 def render(
     sites: Sequence[Site],
     place: Place | None = None,
     certificates: Mapping[str, Certificate] | None = None,
 ) -> Rendered:
     renderer = Renderer(place or Place())
-    own = {site.name: renderer.site(site, servers(site, certificates or {})) for site in sites}
-    return renderer.assemble(sites, own)
+    have = {site: servers(site, certificates or {}) for site in sites}
+    own = {site.name: renderer.site(site, own) for site, own in have.items()}
+    return renderer.assemble(sites, own, shared((s, o) for s, o in have.items() if s.path is not None))
 
 
 def _shared_by_all(edge: Edge) -> dict[str, Any]:

@@ -14,25 +14,29 @@ from gateway.adapters.certificates import CertificateFolder, by_domain
 from gateway.adapters.configuration import Good
 from gateway.adapters.folder import Folder, Snippet
 from gateway.adapters.nginx_test import Refusal
-from gateway.adapters.render import Place, Rendered, Renderer, RenderError
+from gateway.adapters.render import Place, Rendered, Renderer, RenderError, files_of
 from gateway.core.model import Site
 from gateway.core.parseback import Frame, differences
 from gateway.core.roster import Entry, Roster, Standing
-from gateway.core.servers import Server, servers
+from gateway.core.servers import Server, Shared, servers, shared
 from gateway.core.serving import Certificate
 from gateway.core.snippet import refusals
 from gateway.errors import SettingsInvalid
 from gateway.settings.parsing import Wanted, parse_site
-from gateway.settings.sources import Desired
+from gateway.settings.sources import Desired, Owners, Refused
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A site's share. `text` None: none of it goes to nginx. `good`: to be remembered once nginx runs it."""
+    """A site's share. `text` None: none of it goes to nginx. `good`: to be remembered once nginx runs it.
+
+    `at`: whose text it is, as far as it names its domains.
+    """
 
     entry: Entry
     text: str | None = None
     good: Good | None = None
+    at: Site | None = None
 
 
 class Mistake(Exception):
@@ -102,7 +106,7 @@ class SiteTexts:
         if snippet.problem:
             raise Mistake(snippet.problem)
         text = self._renderer.snippet(site, snippet.text) if snippet.is_template else snippet.text
-        if found := refusals(text):
+        if found := refusals(text, in_location=site.path is not None):
             name = f"snippets/{site.name}.conf{'.j2' if snippet.is_template else ''}"
             raise Mistake(*(f"{name} {reason}" for reason in found))
         return text
@@ -127,7 +131,10 @@ class Candidate:
     ) -> None:
         self._texts, self._renderer, self._desired, self._good = texts, renderer, desired, good
         self.certificates = certificates
-        self._owners = {host: w.site.name for w in desired.wanted.values() for host in w.site.hosts}
+        self._owners = Owners()
+        for wanted in desired.wanted.values():
+            for host in wanted.site.hosts:
+                self._owners.claim(host, wanted.site.path, wanted.site.name)
         self._parts: dict[str, Part] = {}
 
     def add(self, wanted: Wanted, snippet: Snippet) -> None:
@@ -139,8 +146,8 @@ class Candidate:
         except Mistake as mistake:
             self.demote(site.name, *mistake.reasons)
             return
-        entry = Entry(site.name, Standing.CURRENT, site, site.domains)
-        self._parts[site.name] = Part(entry, text, Good(wanted.variables, said, text))
+        entry = Entry(site.name, Standing.CURRENT, site, site.addresses)
+        self._parts[site.name] = Part(entry, text, Good(wanted.variables, said, text), site)
 
     def hold(self, name: str) -> None:
         """Leave the site as it was until its deployment has ended, whatever it is to be."""
@@ -172,7 +179,7 @@ class Candidate:
         all that is new. Empty: no site's."""
         there = {name: part.text for name, part in self._parts.items() if part.text is not None}
         if refusal.file:
-            return [name for name in there if refusal.file == f"sites/{name}.conf"]
+            return [name for name in there if refusal.file in files_of(name)]
         using = [
             [n for n, text in there.items() if q in text] for q in re.findall(r'"([^"]+)"', refusal.said)
         ]
@@ -187,7 +194,12 @@ class Candidate:
     def rendered(self) -> Rendered:
         """Raises RenderError when a template of what all share has a mistake."""
         own = {name: part.text for name, part in self._parts.items() if part.text is not None}
-        return self._renderer.assemble(self.served(), own)
+        return self._renderer.assemble(self.served(), own, self._shared())
+
+    @property
+    def passing(self) -> bool:
+        """A site holds on to a place until nginx runs it elsewhere."""
+        return self._desired.passing
 
     def served(self) -> list[Site]:
         """The sites whose routing nginx looks at."""
@@ -208,24 +220,34 @@ class Candidate:
             site = parse_site(name, good.variables, {}).site
         except SettingsInvalid:
             return None
-        if any(self._owners.get(host, name) != name for host in site.hosts):
+        if any(self._owners.claim(host, site.path, name) is not None for host in site.hosts):
             return None
         try:  # with the certificates and templates of today, where that is possible
             text = self._texts.text(site, self.certificates.of(site), good.snippet)
         except Mistake:
             text = good.text
-        return Part(Entry(name, standing, site, site.domains, reasons), text)
+        return Part(Entry(name, standing, site, site.addresses, reasons), text, at=site)
 
     def _unavailable(self, name: str, reasons: tuple[str, ...]) -> Part:
         if name in self._desired.wanted:
-            domains = self._desired.wanted[name].site.domains
+            site = self._desired.wanted[name].site
+            domains, path = site.domains, site.path
         else:
-            domains = self._desired.refused[name].domains if name in self._desired.refused else ()
+            refused = self._desired.refused.get(name, Refused(()))
+            domains, path = refused.domains, refused.path
         if not domains:
             return Part(Entry(name, Standing.LEFT_OUT, None, (), reasons))
-        entry = Entry(name, Standing.UNAVAILABLE, None, domains, reasons)
-        bare = Site(name, domains, service="", port=0, stack_file="")
-        return Part(entry, self._renderer.unavailable(name, self.certificates.of(bare)))
+        bare = Site(name, domains, service="", port=0, stack_file="", path=path)
+        entry = Entry(name, Standing.UNAVAILABLE, None, bare.addresses, reasons)
+        return Part(entry, self._renderer.unavailable(bare, self.certificates.of(bare)), at=bare)
+
+    def _shared(self) -> tuple[Shared, ...]:
+        """The servers of sites with a path; what belongs to a domain, those say that have their own way."""
+        located = [
+            p.at for p in self._parts.values() if p.text is not None and p.at and p.at.path is not None
+        ]
+        located.sort(key=lambda site: (not site.service, len(site.path or ""), site.name))
+        return shared((site, self.certificates.of(site)) for site in located)
 
 
 def compose(

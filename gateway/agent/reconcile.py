@@ -28,8 +28,8 @@ from gateway.core.roster import Roster, Standing
 from gateway.errors import Failed, SettingsInvalid
 from gateway.settings import Settings
 from gateway.settings.parsing import is_ours
-from gateway.settings.sources import Desired, desire
-from gateway.settings.table import AT_START
+from gateway.settings.sources import Claim, Desired, desire
+from gateway.settings.table import AT_START, PATH_PREFIX
 
 log = logging.getLogger("gateway")
 # nginx names one mistake a run; after so many, all that is new goes at once.
@@ -42,7 +42,7 @@ class Unusable(Exception):
     """The candidate can't go live, and no single site is to blame."""
 
 
-def read_desired(folder: Folder, environ: Mapping[str, str], holders: Mapping[str, str]) -> Desired:
+def read_desired(folder: Folder, environ: Mapping[str, str], holders: Mapping[Claim, str]) -> Desired:
     """Raises SettingsInvalid with every problem of the environment and .env."""
     problems = list(folder.problems)
     for name in AT_START:
@@ -76,12 +76,17 @@ def composed(
     `certificates`: the look before. `scratch`: a folder for what nginx would find beside its
     configuration, where no gateway runs.
     """
-    holders = {domain: name for name, each in good.items() for domain in _domains(each.variables)}
+    holders = {place: name for name, each in good.items() for place in _places(each.variables)}
     desired = read_desired(folder, environ, holders)
     look = CertificateFolder(desired.settings.certs_dir, now=time.time(), previous=certificates)
     place = place_of(desired.settings)
     if scratch:
-        place = replace(place, tls_dir=f"{scratch}/tls", observed_log=f"{scratch}/observed.log")
+        place = replace(
+            place,
+            conf_dir=f"{scratch}/conf",
+            tls_dir=f"{scratch}/tls",
+            observed_log=f"{scratch}/observed.log",
+        )
     return compose(texts, place, folder, desired, good=good, certificates=Certificates(look), waiting=waiting)
 
 
@@ -162,6 +167,7 @@ class Reconciler:
             inputs = (*seen, running, self._files.configuration.live())
             if inputs == self._done_for and time.monotonic() < self._retry_at:
                 return self.roster
+            soon = False
             try:
                 make_log()
                 candidate = self._compose(folder, waiting)
@@ -171,11 +177,12 @@ class Reconciler:
                     self._files.routing.show_if_missing(site.name)
                 self._apply(rendered, running)
                 self._remember(candidate)
+                soon = candidate.passing
             except (SettingsInvalid, Unusable, RenderError, Failed, OSError) as error:
                 self._tell(replace(self.roster, problems=tuple(str(error).splitlines())))
             live = self._files.configuration.live()
             self._done_for = (*seen, self._nginx.generation(), live)
-            self._retry_at = time.monotonic() + RETRY_S
+            self._retry_at = time.monotonic() + (0 if soon else RETRY_S)
             return self.roster
 
     def _read(self) -> Folder:
@@ -239,8 +246,10 @@ class Reconciler:
         self.roster = roster
 
 
-def _domains(variables: Mapping[str, str]) -> list[str]:
-    return [domain.strip().lower() for domain in variables.get("DOMAIN", "").split(",")]
+def _places(variables: Mapping[str, str]) -> list[Claim]:
+    path = variables.get(PATH_PREFIX.name, "")
+    path_of = PATH_PREFIX.rule.read(path) if PATH_PREFIX.rule.accepts(path) else None
+    return [(domain.strip().lower(), path_of) for domain in variables.get("DOMAIN", "").split(",")]
 
 
 def environment_of(environ: Mapping[str, str]) -> dict[str, str]:

@@ -75,7 +75,7 @@ def check(config_dir: str | None, env_file: str | None, as_json: bool) -> None: 
         problems = [{"site": site, "reason": reason} for site, reason in found.problems]
         click.echo(json.dumps({"ok": not problems, "problems": problems, "nginx_test": nginx}))
     elif not found.problems:
-        sites = sum(name.startswith("sites/") for name in found.files)
+        sites = sum(name.startswith("sites/") and "/_" not in name for name in found.files)
         why = ": there is no nginx here" if found.nginx is None else ""
         click.echo(f"{sites} sites without a mistake; nginx's own test: {nginx}{why}")
     _refuse(found)

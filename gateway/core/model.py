@@ -81,6 +81,9 @@ class Site:
     drain_timeout_s: float = 30.0
     keep_s: float = 600.0
     redirects: tuple[tuple[str, str], ...] = ()  # host name -> the one of `domains` that it leads to
+    path: str | None = (
+        None  # what it has of its domains, as /blog; None: all, and no other site has any of it
+    )
     tls: Tls = field(default_factory=Tls)
     proxying: Proxying = field(default_factory=Proxying)
 
@@ -88,6 +91,12 @@ class Site:
     def hosts(self) -> tuple[str, ...]:
         """Every host name that is the site's, those that only lead to another of its own included."""
         return (*self.domains, *(name for name, _ in self.redirects))
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Its domains, with the path that it has of them."""
+        path = "" if self.path in (None, "/") else self.path
+        return tuple(f"{domain}{path}" for domain in self.domains)
 
 
 @dataclass(frozen=True, slots=True)

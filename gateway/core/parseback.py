@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from gateway.core import syntax
 from gateway.core.model import Site, Slot
-from gateway.core.servers import Act, Server
+from gateway.core.servers import Act, Server, Shared
 from gateway.core.serving import Edge, Protocol
 from gateway.core.syntax import Directive
 
 # Where files may be served from; what a literal path below them leads to is meant for visitors.
 PUBLIC = ("/usr/share/nginx/html", "/var/www", "/srv")
+# Ends what stands beside servers; what follows stands in the servers that the site shares by path.
+INSIDE = "# In the servers of its domains:\n"
 _OF_A_SERVER = ("listen", "server_name", "ssl_certificate", "ssl_certificate_key")
 
 
@@ -31,20 +33,61 @@ class Frame:
 def differences(text: str, site: Site, servers: Sequence[Server], frame: Frame) -> list[str]:
     """Where the file is not the site's; empty when it is. `servers` are those that it is to have."""
     try:
-        tree = syntax.parse(text)
+        tree, inside = (syntax.parse(half) for half in halves(text))
     except syntax.SyntaxRefused as error:
         return [f"what was rendered can't be read back: {error}"]
-    everything = [inner for top in tree for inner in top.walk()]
-    serves = any(server.answer.act is Act.SERVE for server in servers)
+    everything = [inner for top in (*tree, *inside) for inner in top.walk()]
+    serves = site.path is not None or any(server.answer.act is Act.SERVE for server in servers)
+    alone = servers if site.path is None else ()
     folders = (*PUBLIC, f"{frame.routing_dir}/{site.name}", frame.edge.acme_dir)
     return [
         *_foreign(tree, site),
-        *_unequal("server", _servers(tree), [_expected(server, frame) for server in servers]),
+        *_unequal("server", _servers(tree), [_said(_expected(server, frame)) for server in alone]),
+        *_unequal("location", [_text(top.words) for top in inside], own_locations(site)),
         *_unequal("target", _targets(everything), _own_targets(site) if serves else ()),
         *_unequal("upstream server", _upstreams(tree), _own_upstreams(site)),
-        *_nested(tree),
+        *_nested(inner for top in tree for inner in top.block or ()),
+        *_nested(inside),
         *_paths(everything, folders),
     ]
+
+
+def halves(text: str) -> tuple[str, str]:
+    """A site's text: what stands beside servers or is some, and what stands in those that it shares."""
+    before, _, after = text.partition(INSIDE)
+    return before, after
+
+
+def own_locations(site: Site) -> tuple[str, ...]:
+    """Of a site with a path: the path itself and what is below it, never what merely begins alike."""
+    if site.path is None:
+        return ()
+    under = ("location /",) if site.path == "/" else (f"location = {site.path}", f"location {site.path}/")
+    return (*under, f"location @maintenance_{site.name}")
+
+
+def shared_differences(text: str, together: Sequence[Shared], frame: Frame, conf_dir: str) -> list[str]:
+    """Where the servers of sites with a path are not those; empty when they are."""
+    try:
+        tree = syntax.parse(text)
+    except syntax.SyntaxRefused as error:
+        return [f"the shared servers can't be read back: {error}"]
+    found = [
+        _said(_text(d.words) for d in _named(top.block or (), *_OF_A_SERVER, "include", "location"))
+        for top in tree
+    ]
+    wanted = []
+    for one in together:
+        said = _expected(one.server, frame)
+        said += [f"include {conf_dir}/paths/{site.name}.conf" for site in one.sites]
+        said += ["location ^~ /.well-known/acme-challenge/"] if one.server.answer.http else []
+        said += [] if one.has_rest else ["location /"]
+        wanted.append(_said(said))
+    foreign = [
+        f"line {top.line}: {_text(top.words)!r} is no server" for top in tree if top.words != ("server",)
+    ]
+    blocks = (inner for top in tree for inner in top.block or ())
+    return [*foreign, *_unequal("shared server", found, wanted), *_nested(blocks)]
 
 
 def is_below(path: str, folders: Iterable[str]) -> bool:
@@ -95,11 +138,9 @@ def _of_sessions(site: Site) -> Iterator[Sequence[str]]:
     yield "log_format", f"gateway_held_{zone}", f"$gateway_slot/held $status {cookie}"
 
 
-def _nested(tree: Iterable[Directive]) -> Iterator[str]:
+def _nested(blocks: Iterable[Directive]) -> Iterator[str]:
     """What belongs to a server stands directly in it, where `_servers` has seen it."""
-    below = (
-        inner for top in tree for block in top.block or () for inner in block.walk() if inner is not block
-    )
+    below = (inner for block in blocks for inner in block.walk() if inner is not block)
     for d in _named(below, *_OF_A_SERVER):
         yield f"line {d.line}: {d.name!r} inside a block of a server"
 
@@ -112,7 +153,7 @@ def _servers(tree: Iterable[Directive]) -> list[str]:
     ]
 
 
-def _expected(server: Server, frame: Frame) -> str:
+def _expected(server: Server, frame: Frame) -> list[str]:
     answer, edge = server.answer, frame.edge
     said = [_text(["server_name", *server.names])]
     if answer.http:
@@ -121,7 +162,7 @@ def _expected(server: Server, frame: Frame) -> str:
         pair = f"{frame.tls_dir}/{answer.certificate.digest}"
         said += [f"ssl_certificate {pair}.crt", f"ssl_certificate_key {pair}.key"]
         said += [f"listen {edge.https_port} {kind}" for kind in ("ssl", "quic")[: 1 + edge.http3]]
-    return _said(said)
+    return said
 
 
 def _text(words: Iterable[str]) -> str:

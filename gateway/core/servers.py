@@ -1,13 +1,16 @@
-"""Which nginx servers a site has: what answers for which of its names, over which scheme."""
+"""Which nginx servers a site has: what answers for which of its names, over which scheme.
+
+Sites with a path have theirs together: each stands in them with locations of its own.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
 from gateway.core.model import Site
-from gateway.core.serving import Certificate, HttpsMethod
+from gateway.core.serving import Certificate, HttpsMethod, Protocol
 
 
 class Act(StrEnum):
@@ -31,6 +34,25 @@ class Answer:
 class Server:
     names: tuple[str, ...]
     answer: Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """A server of sites with a path. `sites`: whose locations stand in it; none where it does not serve."""
+
+    server: Server
+    sites: tuple[Site, ...] = ()
+
+    @property
+    def has_rest(self) -> bool:
+        """Whether a site has what no longer path leads to."""
+        return any(site.path == "/" for site in self.sites)
+
+    @property
+    def is_http2(self) -> bool:
+        return bool(self.server.answer.certificate) or any(
+            site.proxying.protocol is Protocol.GRPC for site in self.sites
+        )
 
 
 def servers(site: Site, certificates: Mapping[str, Certificate]) -> tuple[Server, ...]:
@@ -62,3 +84,26 @@ def _answers(method: HttpsMethod, certificate: Certificate | None) -> Iterator[A
     else:
         yield Answer(Act.REDIRECT, http=True, scheme="https")
         yield Answer(Act.SERVE, http=False, certificate=certificate)
+
+
+def shared(located: Iterable[tuple[Site, Sequence[Server]]]) -> tuple[Shared, ...]:
+    """The servers of sites with a path; `located` has each with those that it would have alone.
+
+    Of sites with a name in common the first says how the name is answered. Names that are answered alike,
+    by the same sites, share a server.
+    """
+    answers: dict[str, list[Answer]] = {}
+    there: dict[str, list[Site]] = {}
+    for site, own in located:
+        new = [(name, server.answer) for server in own for name in server.names if name not in answers]
+        for name, answer in new:
+            answers.setdefault(name, []).append(answer)
+        for domain in site.domains:
+            there.setdefault(domain, []).append(site)
+    names: dict[tuple[Answer, tuple[Site, ...]], list[str]] = {}
+    for name in sorted(answers):
+        by_path = tuple(sorted(there.get(name, ()), key=lambda site: site.path or ""))
+        for answer in answers[name]:
+            sites = by_path if answer.act is Act.SERVE else ()
+            names.setdefault((answer, sites), []).append(name)
+    return tuple(Shared(Server(tuple(n), answer), sites) for (answer, sites), n in names.items())

@@ -15,6 +15,7 @@ from gateway.core.parseback import PUBLIC, is_below
 from gateway.core.syntax import Directive
 
 LARGEST = 64 * 1024  # characters
+_IN_LOCATION = "can't stand here: the snippet of a site with PATH_PREFIX is in the site's locations already"
 
 # Pattern of a whole name -> why it is refused.
 DENIED = tuple(
@@ -54,15 +55,22 @@ DENIED = tuple(
 )
 
 
-def refusals(text: str) -> list[str]:
-    """Every reason, with its line; empty when the snippet may go in."""
+def refusals(text: str, *, in_location: bool = False) -> list[str]:
+    """Every reason, with its line; empty when the snippet may go in.
+
+    `in_location`: it stands in the locations of a site that shares its domains by path, not in a server.
+    """
     if len(text) > LARGEST:
         return [f"is longer than {LARGEST} characters"]
     try:
         tree = syntax.parse(text)
     except syntax.SyntaxRefused as error:
         return [str(error)]
-    return [f"line {d.line}: {d.name!r} {why}" for top in tree for d in top.walk() for why in _whys(d)]
+    everything = [d for top in tree for d in top.walk()]
+    found = [f"line {d.line}: {d.name!r} {why}" for d in everything for why in _whys(d)]
+    if in_location:
+        found += [f"line {d.line}: {d.name!r} {_IN_LOCATION}" for d in everything if d.name == "location"]
+    return found
 
 
 def _whys(d: Directive) -> Iterator[str]:

@@ -87,14 +87,41 @@ def ports(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[N
 
 
 def shared_domains(values: Mapping[str, Any], named: Sequence[Named]) -> Iterator[str]:
-    owners: dict[str, str] = {}
+    """A site has its domains to itself, or as many have one as have each a path of it."""
+    owners: dict[str, list[Named]] = {}
+    found: dict[str, None] = {}  # in order, each once
     for site in named:
-        name = next((one for one in site.names(table.DOMAIN) if one in values), "")
-        domains, redirects = hosts(values.get(name, ()), value(table.WWW, site, values))
+        domains, redirects = hosts(_domains(site, values)[1], value(table.WWW, site, values))
         for domain in (*domains, *(other for other, _ in redirects)):
-            owner = owners.setdefault(domain, name)
-            if owner != name:
-                yield problem(name, domain, f"must be in one site only, and {owner} has it")
+            there = owners.setdefault(domain, [])
+            for other in there:
+                found |= dict.fromkeys(_collisions(domain, site, other, values))
+            there.append(site)
+    yield from found
+
+
+def _domains(site: Named, values: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """The variable that says them, and they."""
+    name = next((one for one in site.names(table.DOMAIN) if one in values), "")
+    return name, values.get(name, ())
+
+
+def _collisions(domain: str, site: Named, other: Named, values: Mapping[str, Any]) -> Iterator[str]:
+    name, owner = (_domains(one, values)[0] for one in (site, other))
+    path, taken = (value(table.PATH_PREFIX, one, values) for one in (site, other))
+    if path is None or taken is None:
+        without = other if taken is None else site
+        hint = f"; to share it by path, set {without.prefix}PATH_PREFIX too" if path != taken else ""
+        yield problem(name, domain, f"must be in one site only, and {owner} has it{hint}")
+        return
+    if path == taken:
+        rule = f"must not be what {other.prefix}PATH_PREFIX is: both have {domain}"
+        yield problem(f"{site.prefix}PATH_PREFIX", path, rule)
+    for var in table.ALIKE:
+        mine, theirs = (value(var, one, values) for one in (site, other))
+        if mine != theirs:
+            rule = f"must be what {other.prefix}{var.name} is, {theirs or ''!r}: they share a domain"
+            yield problem(site.prefix + var.name, str(mine or ""), rule)
 
 
 def problem(name: str, raw: str, rule: str) -> str:

@@ -189,6 +189,7 @@ def _site(site: Named, values: Mapping[str, Any]) -> Site:
         drain_timeout_s=own["DRAIN_TIMEOUT_S"],
         keep_s=own["KEEP_S"],
         redirects=redirects,
+        path=own["PATH_PREFIX"],
         tls=serving.tls(own),
         proxying=serving.proxying(own),
     )

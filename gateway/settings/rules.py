@@ -22,7 +22,9 @@ _FILE = r"(?:/[A-Za-z0-9_.@+-]+)+"
 # RFC 3986 sections 3.3 and 3.4 without $ ' ; and without encoded control characters. A path that
 # begins with // would read as a host (section 3.3).
 _PATH = r"/(?!/)(?:[A-Za-z0-9._~!&()*+,=:@/?-]|%(?![01]|7[fF])[0-9A-Fa-f]{2})*"
-
+# Characters of RFC 3986 section 2.3 that nobody writes as %-codes (~ often is). No segment is . or ..
+_PATH_PREFIX = r"/|(?:/(?!\.{1,2}(?:/|$))[A-Za-z0-9._-]+)+/?"
+_ACME = "/.well-known/acme-challenge/"  # RFC 8555 section 8.3: the gateway's own
 _NETWORK = r"[0-9a-fA-F.:]+(?:/[0-9]{1,3})?"
 
 _SLOT_NAMES = ("blue", "green", "maintenance")
@@ -205,4 +207,16 @@ def _percents(raw: str) -> tuple[int, ...]:
 
 
 PERCENTS = Rule("rising whole percents from 1 to 100 separated by commas", _percents)
-WHOLE = Rule("/, since two sites can't share a domain by path", lambda raw: _match("/", raw, 1))
+
+
+def _path_prefix(raw: str) -> str:
+    path = _match(_PATH_PREFIX, raw, 200).rstrip("/")
+    _require(not f"{path}/".startswith(_ACME))
+    return path or "/"
+
+
+PATH_PREFIX = Rule(
+    "/ or a path as /blog or /shop/blog of up to 200 letters, digits, - . _ and /, without // and without "
+    f". or .. for a segment, not in {_ACME}; a final / changes nothing",
+    _path_prefix,
+)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from gateway.core.model import Site
 from gateway.errors import SettingsInvalid
 from gateway.settings import rules, table
 from gateway.settings.parsing import Settings, Wanted, parse, parse_site, wanted
 from gateway.settings.table import PREFIX
+from gateway.settings.variable import Variable
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,11 @@ class SiteFile:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """Why a site can't be as it is wanted, and the domains that are its own all the same."""
+    """Why a site can't be as it is wanted, and the domains (`path` of them) that are its own all the same."""
 
     reasons: tuple[str, ...]
     domains: tuple[str, ...] = ()
+    path: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,14 +39,38 @@ class Desired:
     settings: Settings
     wanted: Mapping[str, Wanted]
     refused: Mapping[str, Refused] = field(default_factory=dict)
+    passing: bool = False  # a site holds on to a place until it has the one that it wants: look again soon
+
+
+Claim = tuple[str, str | None]  # a domain, and the path of it; None: all of it
+
+
+class Owners:
+    """Who has which place."""
+
+    def __init__(self) -> None:
+        self._there: dict[str, dict[str | None, str]] = {}
+
+    def claim(self, domain: str, path: str | None, site: str) -> str | None:
+        """The other site that has it, or a part of it; None: it is the site's from now on."""
+        there = self._there.setdefault(domain, {})
+        others = there.values() if path is None else (there.get(None), there.get(path))
+        other = next((one for one in others if one not in (None, site)), None)
+        if other is None:
+            there[path] = site
+        return other
+
+    def whole(self, domain: str) -> str | None:
+        """Who has all of it."""
+        return self._there.get(domain, {}).get(None)
 
 
 def desire(
-    env: Mapping[str, str], files: Sequence[SiteFile] | None, *, holders: Mapping[str, str] | None = None
+    env: Mapping[str, str], files: Sequence[SiteFile] | None, *, holders: Mapping[Claim, str] | None = None
 ) -> Desired:
     """`files` None: there is no folder for them, so the environment must name a site.
 
-    `holders`: domain -> the site that has it now, and keeps it when another file wants it too.
+    `holders`: place -> the site that has it now, and keeps it when another file wants it too.
     Raises errors.SettingsInvalid for problems of the environment, all at once.
     """
     settings = parse(env, needs_a_site=files is None)
@@ -56,28 +83,34 @@ def desire(
             refused[file.name] = result
         else:
             found[file.name] = result
-    # A site whose file has a mistake holds on to what it has, too.
+    # A site whose file has a mistake holds on to what it has, too. So does one that is to share a domain that
+    # is its own: until it does, another's part of it would be in the way of its last good configuration.
     held = {
-        domain: name
-        for domain, name in (holders or {}).items()
-        if name in refused or (name in found and domain in found[name].site.hosts)
+        place: name
+        for place, name in (holders or {}).items()
+        if name in refused or (name in found and place[0] in found[name].site.hosts)
     }
     owners = _owners([w.site for w in fixed.values()], [w.site for w in found.values()], held)
-    for name, each in list(found.items()):
-        if shared := [d for d in each.site.hosts if owners[d] != name]:
-            del found[name]
-            own = tuple(d for d in each.site.domains if owners[d] == name)
-            reasons = [f"{table.DOMAIN.name}: {d!r} is the domain of {owners[d]}" for d in shared]
-            refused[name] = Refused(tuple(reasons), own)
+    _refuse({name: _taken(each.site, owners) for name, each in found.items()}, found, refused)
+    leaders = _leaders(fixed.values(), found.values())
+    _refuse({name: _unlike(each, leaders) for name, each in found.items()}, found, refused)
     every = fixed | found
     sites = tuple(each.site for each in every.values())
-    return Desired(replace(settings, sites=sites), every, dict(_free(refused, owners)))
+    passing = any(n in found and path != found[n].site.path for (_, path), n in held.items())
+    return Desired(replace(settings, sites=sites), every, dict(_free(refused, owners)), passing)
 
 
-def _free(refused: Mapping[str, Refused], owners: dict[str, str]) -> Iterator[tuple[str, Refused]]:
+def _refuse(why: Mapping[str, list[str]], found: dict[str, Wanted], refused: dict[str, Refused]) -> None:
+    for name, reasons in why.items():
+        if reasons:
+            site = found.pop(name).site
+            refused[name] = Refused(tuple(reasons), site.domains, site.path)
+
+
+def _free(refused: Mapping[str, Refused], owners: Owners) -> Iterator[tuple[str, Refused]]:
     """With the domains only that nobody else has."""
     for name, each in sorted(refused.items()):
-        own = tuple(domain for domain in each.domains if owners.setdefault(domain, name) == name)
+        own = tuple(domain for domain in each.domains if owners.claim(domain, each.path, name) is None)
         yield name, replace(each, domains=own)
 
 
@@ -87,14 +120,19 @@ def _read(file: SiteFile, env: Mapping[str, str], taken: Iterable[str]) -> Wante
     if file.name in taken:
         return Refused((f"{file.name!r} is named by the environment too: only one of them may",))
     given, problems = _unprefixed(file.values)
-    domains = next((given[one] for one in table.DOMAIN.names if given.get(one)), "")
-    own = table.DOMAIN.rule.read(domains) if table.DOMAIN.rule.accepts(domains) else ()
+    own = _fine(table.DOMAIN, given) or (), _fine(table.PATH_PREFIX, given)
     if found := (*file.problems, *problems):
-        return Refused(found, own)
+        return Refused(found, *own)
     try:
         return parse_site(file.name, given, env)
     except SettingsInvalid as error:
-        return Refused(error.problems, own)
+        return Refused(error.problems, *own)
+
+
+def _fine(var: Variable, given: Mapping[str, str]) -> Any:
+    """The variable's value; None where it is not set or breaks its rule."""
+    raw = next((given[one] for one in var.names if given.get(one)), "")
+    return var.rule.read(raw) if var.rule.accepts(raw) else None
 
 
 def _unprefixed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -109,17 +147,54 @@ def _unprefixed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
     return given, problems
 
 
-def _owners(fixed: Iterable[Site], files: Iterable[Site], holders: Mapping[str, str]) -> dict[str, str]:
-    """Domain -> its site: the environment's, else the one that has it now, else the first by name."""
-    owners = {domain: site.name for site in fixed for domain in site.hosts}
-    for domain, names in _claims(files).items():
-        owners.setdefault(domain, holders.get(domain) or min(names))
+def _owners(fixed: Iterable[Site], files: Iterable[Site], holders: Mapping[Claim, str]) -> Owners:
+    """The environment's sites first, then those that have a place now, then by name."""
+    owners = Owners()
+    _claim_all(fixed, owners)
+    for (domain, path), name in holders.items():
+        owners.claim(domain, path, name)
+    _claim_all(sorted(files, key=lambda site: site.name), owners)
     return owners
 
 
-def _claims(sites: Iterable[Site]) -> dict[str, list[str]]:
-    claims: dict[str, list[str]] = {}
+def _claim_all(sites: Iterable[Site], owners: Owners) -> None:
     for site in sites:
-        for domain in site.hosts:
-            claims.setdefault(domain, []).append(site.name)
-    return claims
+        for host in site.hosts:
+            owners.claim(host, site.path, site.name)
+
+
+def _taken(site: Site, owners: Owners) -> list[str]:
+    """Why the site can't have all of its places."""
+    reasons = []
+    for host in site.hosts:
+        if (owner := owners.claim(host, site.path, site.name)) is not None:
+            if site.path is None:
+                reasons.append(f"{table.DOMAIN.name}: {host!r} is the domain of {owner}")
+                continue
+            why = ", which has no PATH_PREFIX yet" if owners.whole(host) == owner else ""
+            reasons.append(f"{table.PATH_PREFIX.name}: {host + site.path!r} is {owner}'s{why}")
+    return reasons
+
+
+def _leaders(fixed: Iterable[Wanted], files: Iterable[Wanted]) -> dict[str, Wanted]:
+    """Host name -> the site whose settings it has: the environment's, else that of the shortest path."""
+    leaders: dict[str, Wanted] = {}
+    for group in (fixed, files):
+        for each in sorted(group, key=lambda one: (len(one.site.path or ""), one.site.name)):
+            for host in each.site.hosts:
+                leaders.setdefault(host, each)
+    return leaders
+
+
+def _unlike(mine: Wanted, leaders: Mapping[str, Wanted]) -> list[str]:
+    """Where it wants something else than the site that it shares a domain with."""
+    reasons: dict[str, None] = {}  # each once
+    for host in mine.site.hosts:
+        leader = leaders[host]
+        for var in table.ALIKE:
+            theirs = leader.variables.get(var.name, "")
+            if mine.variables.get(var.name, "") != theirs:
+                reasons[f"{var.name}: must be {theirs!r} as for {leader.site.name}: they share a domain"] = (
+                    None
+                )
+    return list(reasons)

@@ -58,12 +58,13 @@ VIRTUAL_PORT = Variable(
     Scope.OWN,
     foreign="VIRTUAL_PORT",
 )
-VIRTUAL_PATH = Variable(
-    "VIRTUAL_PATH",
-    rules.WHOLE,
+PATH_PREFIX = Variable(
+    "PATH_PREFIX",
+    rules.PATH_PREFIX,
     None,
-    "Read for nginx-proxy's sake, whose sites can share a domain by path; here a site has it to itself.",
-    "/",
+    "The part of its domains that is the site's, where several share them by path. Unset, it has them to "
+    "itself.",
+    "/blog",
     Scope.OWN,
     foreign="VIRTUAL_PATH",
 )
@@ -117,7 +118,7 @@ SITES_OWN: tuple[Variable, ...] = (
     WWW,
     UPSTREAM,
     VIRTUAL_PORT,
-    VIRTUAL_PATH,
+    PATH_PREFIX,
     STACK_FILE,
     Variable(
         "PROBE_PATH", rules.PATH, _PROBE.path, "Path and query that the probe asks for.", "/health?ready=1"
@@ -234,5 +235,7 @@ GROUPS: dict[str, tuple[Variable, ...]] = {
     "Proxying of a site": serving.PROXYING,
 }
 VARIABLES: tuple[Variable, ...] = tuple(var for group in GROUPS.values() for var in group)
+# What sites that share a domain must have in common: it belongs to the domain.
+ALIKE: tuple[Variable, ...] = (WWW, *serving.TLS)
 # What nginx-proxy calls them: read without our prefix where there is a single site.
 FOREIGN: dict[str, Variable] = {var.foreign: var for var in VARIABLES if var.foreign}
