@@ -45,7 +45,7 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_KEEP_S": "0",
         "GATEWAY_WWW": "add",
         "GATEWAY_VIRTUAL_PORT": "65535",
-        "GATEWAY_VIRTUAL_PATH": "/",
+        "GATEWAY_PATH_PREFIX": "/shop/v1.0/",
         "GATEWAY_CERTS_DIR": "/srv/certs",
         "GATEWAY_HTTPS_PORT": "8443",
         "GATEWAY_EXTERNAL_HTTPS_PORT": "9443",
@@ -85,6 +85,7 @@ def test_every_variable_reaches_its_field() -> None:
         drain_timeout_s=86400.0,
         keep_s=0.0,
         redirects=(("shop.example.com", "www.shop.example.com"), ("localhost", "www.localhost")),
+        path="/shop/v1.0",
         tls=Tls(HttpsMethod.NOHTTP, 63072000, "_.example.com"),
         proxying=Proxying(
             protocol=Protocol.GRPC,

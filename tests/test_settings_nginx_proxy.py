@@ -15,12 +15,12 @@ def test_a_single_site_takes_them_without_a_prefix() -> None:
     assert (site.tls.cert_name, site.tls.method) == ("shared", HttpsMethod.NOHTTPS)
 
 
-def test_a_path_is_refused_rather_than_ignored() -> None:
-    """Else the site would take all of the domain's requests."""
-    assert only_problem(THEIRS | {"VIRTUAL_PATH": "/api"}) == (
-        "VIRTUAL_PATH='/api' must be /, since two sites can't share a domain by path"
+def test_a_path_is_the_part_of_the_domain_that_is_the_site_s() -> None:
+    assert parse(THEIRS | {"VIRTUAL_PATH": "/api/"}).sites[0].path == "/api"
+    assert parse(THEIRS | {"VIRTUAL_PATH": "/"}).sites[0].path == "/"
+    assert only_problem(THEIRS | {"VIRTUAL_PATH": "~^/api"}).startswith(
+        "VIRTUAL_PATH='~^/api' must be / or a path"
     )
-    assert parse(THEIRS | {"VIRTUAL_PATH": "/"}) == parse(THEIRS)
 
 
 def test_what_the_application_speaks_is_read_too() -> None:

@@ -49,7 +49,12 @@ BAD = {
     "DRAIN_TIMEOUT_S": ["86401", "infinity"],
     "KEEP_S": ["604801", "9" * 400],
     "WWW": ["on", "ADD", "add;"],
-    "VIRTUAL_PATH": ["/api", "/api/", "//"],
+    "PATH_PREFIX": [
+        *("blog", "//", "/a//b", "/a//", "/..", "/../a", "/a/..", "/./a", "/a/.", "/a?b", "/a#b", "/a b"),
+        *("/%61", "/a%2f..", "/a\\b", "/a;", "/a{", "/a$", "~^/a", "= /a", "/a\n", "/~bob", "/é"),
+        "/" + "a" * 200,
+        *("/.well-known/acme-challenge", "/.well-known/acme-challenge/x"),
+    ],
     "VIRTUAL_PORT": ["0", "65536", "80;"],
     "CERTS_DIR": ["certs", "/a;b", "/a/../b"],
     "HTTPS_PORT": ["0", "443s"],

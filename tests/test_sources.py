@@ -99,19 +99,19 @@ def test_of_two_files_with_a_domain_the_later_by_name_is_refused() -> None:
 
 
 def test_but_who_has_the_domain_now_keeps_it() -> None:
-    found = desire({}, [file("a", "x.test"), file("b", "x.test")], holders={"x.test": "b"})
+    found = desire({}, [file("a", "x.test"), file("b", "x.test")], holders={("x.test", None): "b"})
     assert domains(found) == {"b": ("x.test",)}
 
 
 def test_also_while_its_own_file_has_a_mistake() -> None:
     broken = file("b", "x.test", KEEP_S="x")
-    found = desire({}, [file("a", "x.test"), broken], holders={"x.test": "b"})
+    found = desire({}, [file("a", "x.test"), broken], holders={("x.test", None): "b"})
     assert domains(found) == {}
     assert reasons(found)["a"] == "DOMAIN: 'x.test' is the domain of b"
 
 
 def test_a_domain_of_the_environment_s_site_is_never_a_file_s() -> None:
-    found = desire(ONE, [file("a", "shop.example.com")], holders={"shop.example.com": "a"})
+    found = desire(ONE, [file("a", "shop.example.com")], holders={("shop.example.com", None): "a"})
     assert reasons(found) == {"a": "DOMAIN: 'shop.example.com' is the domain of site"}
 
 

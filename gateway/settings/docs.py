@@ -35,7 +35,7 @@ GATEWAY_PROBE_PATH=/health
 ```
 
 nginx-proxy's names are read too: `VIRTUAL_HOST` for `DOMAIN`, `VIRTUAL_PORT` for the port of `UPSTREAM`,
-`VIRTUAL_PROTO` for `PROTOCOL`, `CERT_NAME` and `HTTPS_METHOD`. A single site takes them without a prefix; of
+`VIRTUAL_PATH` for `PATH_PREFIX`, `VIRTUAL_PROTO` for `PROTOCOL`, `CERT_NAME` and `HTTPS_METHOD`. A single site takes them without a prefix; of
 several, each takes its own:
 
 ```
@@ -46,7 +46,7 @@ GATEWAY_UPSTREAM=app
 
 They are set for the gateway, not for the application's container, and name its service in `UPSTREAM`. If the
 same is set under our name too, ours counts before an un-prefixed one. Regular expressions and names that end
-in `.*` are not taken, and a `VIRTUAL_PATH` other than `/` is refused.
+in `.*` are not taken.
 
 A site may have a file of its own instead, `sites/<name>.env` in the config folder (`GATEWAY_CONFIG_DIR`).
 There, the variables are written without a prefix:
@@ -77,7 +77,15 @@ unknown `GATEWAY_` variable or with a host name in two sites, and names every pr
 _NOTES = {
     "Each site": """\
 With `GATEWAY_SITES`, write `GATEWAY_<SITE>_` for `GATEWAY_`, in the tables below too. <own> then have no
-un-prefixed form. No two sites may have a host name in common, those that `WWW` adds included.
+un-prefixed form. No two sites may have a host name in common, those that `WWW` adds included, unless each has
+a `PATH_PREFIX` of its own there.
+
+`PATH_PREFIX=/blog` gives a site `/blog` and what is below it, never `/blogger`; of several, the longest counts,
+and `/` is what is left. All sites of a domain need one. What no site has is answered with 404. The path is
+passed on as the client wrote it, with the prefix, so `PROBE_PATH` should have it too. A path that is written
+so that an application could take it for another site's is answered with 400. `WWW`, `HTTPS_METHOD`, `HSTS_S`
+and `CERT_NAME` belong to the domain: its sites must agree. A snippet stands in the site's own locations and
+may hold none. A path is no access control: it says where a request goes, not who may send it.
 """,
     "TLS of a site": """\
 A domain is served over HTTPS as soon as its certificate lies in `GATEWAY_CERTS_DIR`: `shop.example.com.crt`
