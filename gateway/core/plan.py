@@ -156,7 +156,7 @@ def describe(site: Site, deployment: Deployment) -> list[str]:
         lines.append(f"wait for `gateway switch {site.name}`")
     for share in d.shares:
         lines.append(f"send {share} % of the visitors to {d.release}; watch them for {site.step_s:g} s")
-    lines.append(f"switch all traffic of {', '.join(site.domains)} from {before} to {d.release}")
+    lines.append(f"switch all traffic of {', '.join(site.addresses)} from {before} to {d.release}")
     if watch_s := observe_s(site, d):
         lines.append(f"watch {d.release} for {watch_s:g} s; go back above {site.max_5xx_share:.0%} of 5xx")
     if d.previous and d.sessions:
