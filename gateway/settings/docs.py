@@ -35,8 +35,8 @@ GATEWAY_PROBE_PATH=/health
 ```
 
 nginx-proxy's names are read too: `VIRTUAL_HOST` for `DOMAIN`, `VIRTUAL_PORT` for the port of `UPSTREAM`,
-`VIRTUAL_PATH` for `PATH_PREFIX`, `VIRTUAL_PROTO` for `PROTOCOL`, `CERT_NAME` and `HTTPS_METHOD`. A single site
-takes them without a prefix; of several, each takes its own:
+`VIRTUAL_PATH` for `PATH_PREFIX`, `VIRTUAL_PROTO` for `PROTOCOL`, `CERT_NAME` and `HTTPS_METHOD`. A single
+site takes them without a prefix; of several, each takes its own:
 
 ```
 VIRTUAL_HOST=shop.example.com
@@ -81,8 +81,8 @@ un-prefixed form. No two sites may have a host name in common, those that `WWW` 
 a `PATH_PREFIX` of its own there.
 
 `PATH_PREFIX=/blog` gives a site `/blog` and what is below it, never `/blogger`. Of several, the longest
-counts, and `/` is what is left. All sites of a domain need one. What no site has is answered with 404. The path is
-passed on as the client wrote it, with the prefix, so `PROBE_PATH` should have it too. A path that is written
+counts, and `/` is what is left. All sites of a domain need one. What no site has is answered with 404. The
+path is passed on as the client wrote it, with the prefix, so `PROBE_PATH` should have it too. A path that is written
 so that an application could take it for another site's is answered with 400. `WWW`, `HTTPS_METHOD`, `HSTS_S`
 and `CERT_NAME` belong to the domain: its sites must agree. A snippet stands in the site's own locations and
 may hold none. A path is no access control: it says where a request goes, not who may send it.
