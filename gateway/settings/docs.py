@@ -82,10 +82,11 @@ a `PATH_PREFIX` of its own there.
 
 `PATH_PREFIX=/blog` gives a site `/blog` and what is below it, never `/blogger`. Of several, the longest
 counts, and `/` is what is left. All sites of a domain need one. What no site has is answered with 404. The
-path is passed on as the client wrote it, with the prefix, so `PROBE_PATH` should have it too. A path that is
-written so that an application could take it for another site's is answered with 400. `WWW`, `HTTPS_METHOD`, `HSTS_S`
-and `CERT_NAME` belong to the domain: its sites must agree. A snippet stands in the site's own locations and
-may hold none. A path is no access control: it says where a request goes, not who may send it.
+path is passed on as the client wrote it, with the prefix, so `PROBE_PATH` should have it too. A path that
+is written so that an application could take it for another site's is answered with 400. `WWW`,
+`HTTPS_METHOD`, `HSTS_S` and `CERT_NAME` belong to the domain: its sites must agree. A snippet stands in the
+site's own locations and may hold none.
+A path is no access control: it says where a request goes, not who may send it.
 """,
     "TLS of a site": """\
 A domain is served over HTTPS as soon as its certificate lies in `GATEWAY_CERTS_DIR`: `shop.example.com.crt`
