@@ -1,4 +1,4 @@
-"""Certificates for the tests, as `<stem>.crt` and `<stem>.key`: self-signed, or of an authority of their own."""
+"""Certificates for the tests, as `<stem>.crt` and `<stem>.key`: self-signed, or of an authority."""
 
 from __future__ import annotations
 

@@ -48,6 +48,7 @@ class Place:
     observed_log: str = OBSERVED_LOG
     tls_dir: str = TLS_DIR
     edge: Edge = field(default_factory=Edge)
+    other_resolver: bool = False  # the operator's conf.d has one: ours then stands in each upstream
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,11 @@ elsewhere, lead past the site's upstreams or change what belongs to all are refu
 snippet that ends in `.j2` is a Jinja2 template with the values of `site`. Own `templates/site.conf.j2` and
 `templates/http.conf.j2` take the place of the shipped ones.
 
+The official image's `/etc/nginx/templates/*.template` with their `NGINX_ENVSUBST_*` variables, and files in
+`/etc/nginx/conf.d`, are served beside the sites; they are read at the start. nginx takes a directive for all
+of `http` once, and the gateway sets some (`nginx -T` shows them), so yours belong in your `server` block;
+`resolver` alone may stand outside of it. A host name that a site has stays the site's, and the log says so.
+
 An empty variable counts as unset. The gateway refuses to start with a value that breaks its rule, with an
 unknown `GATEWAY_` variable or with a host name in two sites, and names every problem at once.
 `gateway config check` says the same of a folder before it is used.
