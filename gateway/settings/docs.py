@@ -62,7 +62,7 @@ there. The folder is watched, so its files may change while the gateway runs; th
 start. A mistake in a site's file, in `snippets/<name>.conf` or in `snippets/<name>.conf.j2` concerns that
 site alone: it keeps its last good configuration, or answers 503 if it never had one. Of two files with the
 same host name, the site that has it keeps it. One in `.env` is logged and shown by `gateway status`, and
-nothing changes.
+nothing changes. A snippet whose site there is not is told there too, and keeps nothing from going live.
 
 A snippet stands in the site's `server` block. Directives that run code, read, write or list files
 elsewhere, lead past the site's upstreams or change what belongs to all are refused, each with its reason. A
