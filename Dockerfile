@@ -15,8 +15,10 @@ RUN apt-get update \
     && sed -i -e 's,^error_log .*,error_log /var/log/nginx/error.log crit;,' \
         # A proxied request holds two connections.
         -e 's,worker_connections .*,worker_connections 8192;,' \
+        # Ahead of conf.d: of two servers with the same name nginx takes the first.
+        -e 's,^\( *\)include /etc/nginx/conf.d/.*,\1include /run/gateway/conf/live/http.conf;\n&,' \
         -e '1i include /run/gateway/conf/live/main.conf;' /etc/nginx/nginx.conf \
-    && echo 'include /run/gateway/conf/live/http.conf;' > /etc/nginx/conf.d/gateway.conf \
+    && grep -q live/http.conf /etc/nginx/nginx.conf \
     && python3 -m venv /opt/gateway
 
 # The dependencies first: a change of the code then rebuilds in seconds.

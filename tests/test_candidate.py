@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 
 import pytest
@@ -189,3 +190,44 @@ def test_only_what_has_changed_is_rendered_again() -> None:
     second = made({"a": "app:80", "b": "app:82"}, texts=texts).rendered().files
     assert first["sites/a.conf"] is second["sites/a.conf"]
     assert first["sites/b.conf"] != second["sites/b.conf"]
+
+
+LOOP = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (LOOP, "snippets/b.conf.j2 does not end within 3 s"),
+        ("{{ 9 ** (9 ** 9) }}", "snippets/b.conf.j2 does not end within 3 s"),
+        ("{{ 'x' * 4000000000 }}", "MemoryError"),
+        ("{{ '#' * 5000000 }}", "snippets/b.conf.j2 makes more than"),
+    ],
+    ids=["loops", "one operation", "memory", "output"],
+)
+def test_a_snippet_without_an_end_takes_its_site_down_alone(text: str, why: str) -> None:
+    began = time.monotonic()
+    found = made(
+        {"a": "app:80", "b": "app:81", "c": "app:82"}, snippets={"b": Snippet(text, is_template=True)}
+    )
+    assert standing(found) == {"a": Standing.CURRENT, "b": Standing.UNAVAILABLE, "c": Standing.CURRENT}
+    assert why in reasons(found, "b")
+    assert time.monotonic() - began < 10
+
+
+def test_an_own_template_without_an_end_is_waited_for_once() -> None:
+    """However many sites are made of it."""
+    began = time.monotonic()
+    found = made({f"s{n}": "app:80" for n in range(9)}, templates={"site.conf.j2": LOOP})
+    assert set(standing(found).values()) == {Standing.UNAVAILABLE}
+    assert "site.conf.j2 does not end within 3 s" in reasons(found, "s8")
+    assert time.monotonic() - began < 10
+
+
+def test_a_snippet_of_no_site_is_told_and_changes_nothing() -> None:
+    found = made({"a": "app:80"}, snippets={"typo": Snippet("gzip on;"), "b": Snippet("x", is_template=True)})
+    assert standing(found) == {"a": Standing.CURRENT}
+    assert found.roster().problems == (
+        "snippets/typo.conf: there is no site 'typo'",
+        "snippets/b.conf.j2: there is no site 'b'",
+    )

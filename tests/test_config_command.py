@@ -48,6 +48,12 @@ def test_check_tells_every_problem_of_every_site(folder: Path) -> None:
     assert lines[2].startswith("gateway: shop: snippets/shop.conf line 2: 'alias' must name")
 
 
+def test_check_tells_of_a_snippet_whose_site_there_is_not(folder: Path) -> None:
+    (folder / "snippets" / "shpo.conf").write_text("gzip on;\n")
+    done = run("check", "--config-dir", str(folder))
+    assert (done.returncode, done.stderr) == (2, "gateway: snippets/shpo.conf: there is no site 'shpo'\n")
+
+
 def test_check_as_json(folder: Path) -> None:
     (folder / "sites" / "blog.env").write_text("DOMAIN=blog.test\n")
     done = run("check", "--config-dir", str(folder), "--json")

@@ -64,6 +64,19 @@ def test_a_plan_shows_what_changes_and_nothing_else() -> None:
     assert diff(model(), model()) == []
 
 
+def test_a_plan_shows_which_values_change_that_may_be_secret_and_not_what_they_are() -> None:
+    before, after = model(), model()
+    before["services"]["app"]["environment"] = {"TOKEN": "old-secret", "GONE": "gone-secret"}
+    after["services"]["app"]["environment"] = {"TOKEN": "new-secret"}
+    after["secrets"] = {"key": {"content": "third-secret", "name": "key"}}
+    assert diff(before, after) == [
+        "secrets.key.content: (none) -> (not shown)",
+        "secrets.key.name: (none) -> key",
+        "services.app.environment.GONE: (not shown) -> (none)",
+        "services.app.environment.TOKEN: (not shown) -> (not shown)",
+    ]
+
+
 def test_a_bind_mount_is_named_as_the_host_sees_it() -> None:
     mounts = [{"Destination": "/stacks", "Source": "/home/ann/shop"}, {"Destination": "/", "Source": "/x"}]
     assert host_path("/stacks/data", mounts) == "/home/ann/shop/data"

@@ -22,6 +22,10 @@ class Snippet:
     is_template: bool = False
     problem: str = ""
 
+    def file(self, site: str) -> str:
+        """Where it lies in the folder."""
+        return f"snippets/{site}.conf{'.j2' if self.is_template else ''}"
+
 
 @dataclass(frozen=True, slots=True)
 class Folder:

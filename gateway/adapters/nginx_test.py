@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import pwd
 import re
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from gateway.paths import CONF_DIR, NGINX_CONF, NGINX_SOCKET, TESTERS
 
+log = logging.getLogger("gateway")
 TIMEOUT_S = 120.0
 USER = "nginx"
 LIVE = f"{CONF_DIR}/live/"
@@ -52,6 +54,9 @@ def refusal(folder: Path, *, nginx_conf: Path = Path(NGINX_CONF)) -> Refusal | N
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
     if code == 0:
+        for line in said.splitlines():
+            if "conflicting server name" in line:  # of a file in conf.d, which comes after ours
+                log.warning("configuration: nginx: %s", line[line.index("conflicting") :])
         return None
     lines = [line for line in said.splitlines() if "[emerg]" in line] or said.splitlines() or [f"exit {code}"]
     return _refusal(lines[0], folder, scratch)

@@ -13,6 +13,7 @@ from typing import Any
 from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined, TemplateSyntaxError
 from jinja2.sandbox import SandboxedEnvironment
 
+from gateway.adapters.bounded import Bounded, CallFailed, Ended
 from gateway.core.model import Site
 from gateway.core.parseback import INSIDE, Frame, halves, shared_differences
 from gateway.core.servers import Server, Shared, servers, shared
@@ -50,6 +51,7 @@ class Place:
     observed_log: str = OBSERVED_LOG
     tls_dir: str = TLS_DIR
     edge: Edge = field(default_factory=Edge)
+    other_resolver: bool = False  # the operator's conf.d has one: ours then stands in each upstream
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ class Renderer:
     """Templates as they were when it was made: `own` ones (file name -> text) before the shipped ones."""
 
     def __init__(self, place: Place, own: Mapping[str, str] | None = None) -> None:
-        self._place = place
+        self._place, self._own = place, dict(own or {})
         shipped = FileSystemLoader(templates_dir())
         self._shipped = SandboxedEnvironment(
             loader=shipped,
@@ -78,8 +80,12 @@ class Renderer:
         self._shipped.filters["milliseconds"] = lambda seconds: f"{round(seconds * 1000)}ms"
         self._shipped.globals |= {"inside": INSIDE} | place_values | _shared_by_all(place.edge)
         # What stands outside http {} can load modules: that is not for an own template.
-        replaceable = {name: text for name, text in (own or {}).items() if name != "main.conf.j2"}
+        replaceable = {name: text for name, text in self._own.items() if name != "main.conf.j2"}
         self._environment = self._shipped.overlay(loader=ChoiceLoader([DictLoader(replaceable), shipped]))
+        self._failed: dict[str, RenderError] = {}  # own templates that were ended: not waited for again
+
+    def is_for(self, place: Place, own: Mapping[str, str]) -> bool:
+        return (self._place, self._own) == (place, own)
 
     def site(self, site: Site, servers: Sequence[Server], snippet: str = "") -> str:
         """The site's own file. Raises RenderError on a template's mistake."""
@@ -87,10 +93,14 @@ class Renderer:
 
     def snippet(self, site: Site, text: str) -> str:
         """A snippet that is a template, with the site's values. Raises RenderError."""
+        return self._apart("snippet_here", f"snippets/{site.name}.conf.j2", site, text)
+
+    def snippet_here(self, name: str, site: Site, text: str) -> str:
+        """In this process, however long it takes."""
         try:
             return self._shipped.from_string(text).render(site=site)
         except Exception as error:  # whatever an expression in it raised
-            raise _render_error(f"snippets/{site.name}.conf.j2", error) from error
+            raise _render_error(name, error) from error
 
     def unavailable(self, site: Site, servers: Sequence[Server]) -> str:
         """The file of a site that can't be served: its domains answer 503."""
@@ -145,10 +155,41 @@ class Renderer:
         return text
 
     def _rendered(self, template: str, **values: Any) -> str:
+        if not self._own:
+            return self.rendered_here(template, values)
+        if template in self._failed:
+            raise self._failed[template]
+        return self._apart("rendered_here", template, values)
+
+    def _apart(self, how: str, name: str, *args: Any) -> str:
+        """What people wrote is rendered in another process: a loop without an end is theirs alone."""
+        try:
+            return _apart(self._place, self._own, how, name, *args)
+        except Ended as error:
+            failed = RenderError(f"{name} {error}")
+            if how == "rendered_here":
+                self._failed[name] = failed
+            raise failed from None
+        except CallFailed as error:
+            raise RenderError(str(error)) from None
+
+    def rendered_here(self, template: str, values: Mapping[str, Any]) -> str:
+        """In this process, however long it takes."""
         try:
             return self._environment.get_template(template).render(values)
         except Exception as error:  # own templates may raise anything
             raise _render_error(template, error) from error
+
+
+_apart = Bounded(f"{__name__}:render_apart")
+_there: list[Renderer] = []  # in the child: the one of the last call
+
+
+def render_apart(place: Place, own: Mapping[str, str], how: str, *args: Any) -> str:
+    """In the child."""
+    if not _there or not _there[0].is_for(place, own):
+        _there[:] = [Renderer(place, own)]
+    return str(getattr(_there[0], how)(*args))
 
 
 class RenderError(Exception):

@@ -107,8 +107,7 @@ class SiteTexts:
             raise Mistake(snippet.problem)
         text = self._renderer.snippet(site, snippet.text) if snippet.is_template else snippet.text
         if found := refusals(text, in_location=site.path is not None):
-            name = f"snippets/{site.name}.conf{'.j2' if snippet.is_template else ''}"
-            raise Mistake(*(f"{name} {reason}" for reason in found))
+            raise Mistake(*(f"{snippet.file(site.name)} {reason}" for reason in found))
         return text
 
     def _text(self, site: Site, servers: tuple[Server, ...], snippet: str) -> str:
@@ -136,6 +135,7 @@ class Candidate:
             for host in wanted.site.hosts:
                 self._owners.claim(host, wanted.site.path, wanted.site.name)
         self._parts: dict[str, Part] = {}
+        self.problems: tuple[str, ...] = ()  # of no site; they keep nothing from going live
 
     def add(self, wanted: Wanted, snippet: Snippet) -> None:
         """As configured, or a step down when it has a mistake."""
@@ -209,7 +209,7 @@ class Candidate:
         return {name: part.good for name, part in self._parts.items() if part.good is not None}
 
     def roster(self) -> Roster:
-        return Roster({name: part.entry for name, part in sorted(self._parts.items())})
+        return Roster({name: part.entry for name, part in sorted(self._parts.items())}, self.problems)
 
     def _last_good(self, name: str, standing: Standing, reasons: tuple[str, ...]) -> Part | None:
         """None when there is none, or when others have its domains now."""
@@ -268,6 +268,11 @@ def compose(
         candidate.add(wanted, folder.snippets.get(name, Snippet()))
     for name, refused in desired.refused.items():
         candidate.demote(name, *refused.reasons)
+    candidate.problems = tuple(
+        f"{snippet.file(name)}: there is no site {name!r}"
+        for name, snippet in folder.snippets.items()
+        if name not in desired.wanted and name not in desired.refused
+    )
     for name in _gone(desired, good):
         candidate.drop(name)
     for name in waiting:

@@ -81,6 +81,7 @@ def look(place: Place, *, with_nginx: bool, with_last_good: bool = False) -> Fou
 
 
 def _problems(roster: Roster) -> Iterator[tuple[str | None, str]]:
+    yield from ((None, problem) for problem in roster.problems)
     for name, entry in roster.entries.items():
         if entry.standing is not Standing.DROPPED:
             yield from ((name, reason) for reason in entry.reasons)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gateway.adapters import nginx_test
+from gateway.adapters.beside import sets_resolver
 from gateway.adapters.certificates import CertificateFiles, CertificateFolder
 from gateway.adapters.configuration import ConfigurationFiles, Good, GoodFiles
 from gateway.adapters.folder import Folder, merged, read_folder, stamps
@@ -58,7 +59,7 @@ def read_desired(folder: Folder, environ: Mapping[str, str], holders: Mapping[Cl
 
 
 def place_of(settings: Settings) -> Place:
-    return Place(http_port=settings.http_port, edge=settings.edge)
+    return Place(http_port=settings.http_port, edge=settings.edge, other_resolver=sets_resolver())
 
 
 def composed(

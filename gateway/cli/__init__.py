@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import sys
 import tempfile
@@ -72,7 +73,9 @@ def main() -> None:
 
 def _report() -> str:
     """Where the report of what just failed was written."""
-    about = f"gateway {version('gateway')}, Python {sys.version}\n{' '.join(sys.argv)}\n\n"
+    # Without the values of --set, which may be secret.
+    said = re.sub(r"(--set[= ][^= ]+=).*?(?= --|$)", r"\1...", " ".join(sys.argv), flags=re.S)
+    about = f"gateway {version('gateway')}, Python {sys.version}\n{said}\n\n"
     try:
         with tempfile.NamedTemporaryFile("w", prefix="gateway-bug-", suffix=".txt", delete=False) as file:
             file.write(about + traceback.format_exc())

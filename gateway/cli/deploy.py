@@ -13,6 +13,7 @@ from gateway.cli.follow import follow, whoami
 @options.site
 @options.images
 @options.values
+@options.value_files
 @click.option("--stage", is_flag=True, help="Stop before the switch; `gateway switch SITE` goes on.")
 @options.timeout
 @options.detach
@@ -21,6 +22,7 @@ def command(
     site: str,
     images: tuple[str, ...],
     values: tuple[str, ...],
+    value_files: tuple[str, ...],
     stage: bool,  # noqa: FBT001
     timeout_s: float | None,
     detach: bool,  # noqa: FBT001
@@ -36,7 +38,7 @@ def command(
     """
     body = {
         "images": options.pairs("--image", images),
-        "values": options.pairs("--set", values),
+        "values": options.chosen(values, value_files),
         "staged": stage,
         "by": whoami(),
     }

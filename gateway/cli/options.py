@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -21,6 +22,27 @@ images: Decorator = click.option(
 values: Decorator = click.option(
     "--set", "values", multiple=True, metavar="KEY=VALUE", help="Variable of the stack's compose file."
 )
+value_files: Decorator = click.option(
+    "--set-file",
+    "value_files",
+    multiple=True,
+    metavar="KEY=PATH",
+    help="The same from a file here: a secret is then in no command line. A last line break is left out.",
+)
+
+
+def chosen(values: Sequence[str], value_files: Sequence[str]) -> dict[str, str]:
+    """What --set and --set-file say together. Raises click.UsageError naming the option and the file."""
+    found = pairs("--set", values)
+    for key, name in pairs("--set-file", value_files).items():
+        if key in found:
+            raise click.UsageError(f"{key} is given by --set and by --set-file")
+        try:
+            found[key] = Path(name).read_text(encoding="utf-8").removesuffix("\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+            raise click.UsageError(f"--set-file {key}={name}: {why}") from error
+    return found
 
 
 def pairs(option: str, given: Sequence[str]) -> dict[str, str]:

@@ -12,15 +12,22 @@ from gateway.cli.client import connect
 @options.site
 @options.images
 @options.values
+@options.value_files
 @options.as_json
-def command(site: str, images: tuple[str, ...], values: tuple[str, ...], as_json: bool) -> None:  # noqa: FBT001
+def command(
+    site: str,
+    images: tuple[str, ...],
+    values: tuple[str, ...],
+    value_files: tuple[str, ...],
+    as_json: bool,  # noqa: FBT001
+) -> None:
     """Show what a deploy would do. Changes nothing.
 
     \b
     Example:
       gateway plan shop --image app=shop:2
     """
-    body = {"images": options.pairs("--image", images), "values": options.pairs("--set", values)}
+    body = {"images": options.pairs("--image", images), "values": options.chosen(values, value_files)}
     with connect() as client:
         plan = client.post(f"/sites/{site}/plan", body)
     if as_json:

@@ -15,6 +15,10 @@ Model = dict[str, Any]
 _NAME = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9.-]+(?::[0-9]+)?/)?"
 _TAG = r"(?::[A-Za-z0-9_][\w.-]{0,127})?(?:@sha256:[a-f0-9]{64})?"
+# What a stack file fills from variables, as a rule; and files that stand in it whole.
+_MAY_BE_SECRET = re.compile(
+    r"services\..+?\.(?:environment|build\.args)[.\[]|(?:secrets|configs)\..+?\.content$"
+)
 _IMAGE = re.compile(rf"{_HOST}{_NAME}(?:/{_NAME})*{_TAG}")
 
 
@@ -100,12 +104,16 @@ def alias(site: Site, slot: Slot) -> str:
 
 
 def diff(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[str]:
-    """What changes between two models, one `path: old -> new` a line."""
+    """What changes between two models, one `path: old -> new` a line. What may be secret is not shown."""
     old, new = _flat(before or {}), _flat(after)
     lines = []
     for path in sorted(old.keys() | new.keys()):
         if old.get(path) != new.get(path):
-            lines.append(f"{path}: {old.get(path, '(none)')} -> {new.get(path, '(none)')}")
+            shown = [
+                "(none)" if path not in flat else "(not shown)" if _MAY_BE_SECRET.match(path) else flat[path]
+                for flat in (old, new)
+            ]
+            lines.append(f"{path}: {shown[0]} -> {shown[1]}")
     return lines
 
 

@@ -62,12 +62,17 @@ there. The folder is watched, so its files may change while the gateway runs; th
 start. A mistake in a site's file, in `snippets/<name>.conf` or in `snippets/<name>.conf.j2` concerns that
 site alone: it keeps its last good configuration, or answers 503 if it never had one. Of two files with the
 same host name, the site that has it keeps it. One in `.env` is logged and shown by `gateway status`, and
-nothing changes.
+nothing changes. A snippet whose site there is not is told there too, and keeps nothing from going live.
 
 A snippet stands in the site's `server` block. Directives that run code, read, write or list files
 elsewhere, lead past the site's upstreams or change what belongs to all are refused, each with its reason. A
 snippet that ends in `.j2` is a Jinja2 template with the values of `site`. Own `templates/site.conf.j2` and
 `templates/http.conf.j2` take the place of the shipped ones.
+
+The official image's `/etc/nginx/templates/*.template` with their `NGINX_ENVSUBST_*` variables, and files in
+`/etc/nginx/conf.d`, are served beside the sites; they are read at the start. nginx takes a directive for all
+of `http` once, and the gateway sets some (`nginx -T` shows them), so yours belong in your `server` block;
+`resolver` alone may stand outside of it. A host name that a site has stays the site's, and the log says so.
 
 An empty variable counts as unset. The gateway refuses to start with a value that breaks its rule, with an
 unknown `GATEWAY_` variable or with a host name in two sites, and names every problem at once.

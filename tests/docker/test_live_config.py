@@ -425,3 +425,18 @@ def test_an_own_template_is_taken_up_while_nginx_runs(plane: Plane, proxy: Nginx
     write(plane, "templates/site.conf.j2", "{{ nothing }}")
     eventually(lambda: standing(plane, "shop") == "last_good", within_s=SOON_S)
     assert plane.release() == "blue"
+
+
+def test_a_snippet_without_an_end_holds_up_nobody_for_long_neither_live_nor_at_the_start(
+    plane: Plane, proxy: NginxProxy
+) -> None:
+    loop = "{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"
+    write(plane, "sites/loops.env", site_file("loops.test"))
+    write(plane, "snippets/loops.conf.j2", loop)
+    write(plane, "sites/fine.env", site_file("fine.test"))
+    becomes(plane, "fine.test", 503)
+    eventually(lambda: standing(plane, "loops") == "unavailable", within_s=SOON_S)
+    docker("restart", plane.name)
+    plane.find_port()
+    eventually(lambda: answer(plane, "fine.test") == 503, within_s=SOON_S)
+    assert standing(plane, "loops") == "unavailable"

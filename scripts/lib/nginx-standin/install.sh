@@ -10,7 +10,8 @@ useradd --system --gid nginx --uid 101 --no-create-home --home-dir /nonexistent 
 rm -rf /etc/nginx/sites-* /etc/nginx/snippets /etc/nginx/modules-* /etc/nginx/conf.d /usr/share/nginx/html/*
 mkdir -p /docker-entrypoint.d /etc/nginx/templates /etc/nginx/conf.d /usr/share/nginx/html
 install -m 755 docker-entrypoint.sh /docker-entrypoint.sh
-install -m 755 20-envsubst-on-templates.sh /docker-entrypoint.d/
+install -m 755 15-local-resolvers.envsh 20-envsubst-on-templates.sh 30-tune-worker-processes.sh \
+    /docker-entrypoint.d/
 install -m 644 nginx.conf /etc/nginx/nginx.conf
 install -m 644 default.conf /etc/nginx/conf.d/default.conf
 echo '<!DOCTYPE html><title>Welcome to nginx!</title><h1>Welcome to nginx!</h1>' >/usr/share/nginx/html/index.html
