@@ -11,7 +11,9 @@ from gateway.adapters.configuration import Good
 from gateway.adapters.folder import Folder, Snippet
 from gateway.adapters.nginx_test import Refusal
 from gateway.adapters.render import Place, templates_dir
-from gateway.agent.candidate import Candidate, Certificates, SiteTexts, compose
+from gateway.agent.candidate import Candidate
+from gateway.agent.composing import compose
+from gateway.agent.texts import Certificates, SiteTexts
 from gateway.core.roster import Standing
 from gateway.settings.sources import SiteFile, desire
 
