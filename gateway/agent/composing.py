@@ -14,18 +14,20 @@ from gateway.agent.candidate import Candidate
 from gateway.agent.texts import Certificates, SiteTexts
 from gateway.errors import SettingsInvalid
 from gateway.settings import Settings
-from gateway.settings.sources import Desired, desire
+from gateway.settings.sources import Desired, Known, desire
 from gateway.settings.table import AT_START
 
 
-def read_desired(folder: Folder, environ: Mapping[str, str], holders: Mapping[str, str]) -> Desired:
+def read_desired(
+    folder: Folder, environ: Mapping[str, str], holders: Mapping[str, str], known: Known
+) -> Desired:
     """Raises SettingsInvalid with every problem of the environment and .env."""
     problems = list(folder.problems)
     for name in AT_START:
         if name in folder.variables:
             problems.append(f".env: {name} is read at the start: set it in the environment")
     try:
-        desired = desire(merged(folder.variables, environ), folder.files, holders=holders)
+        desired = desire(merged(folder.variables, environ), folder.files, holders=holders, known=known)
     except SettingsInvalid as error:
         raise SettingsInvalid([*problems, *error.problems]) from None
     if problems:
@@ -53,7 +55,7 @@ def composed(
     configuration, where no gateway runs.
     """
     holders = {domain: name for name, each in good.items() for domain in _domains(each.variables)}
-    desired = read_desired(folder, environ, holders)
+    desired = read_desired(folder, environ, holders, texts.files)
     look = CertificateFolder(desired.settings.certs_dir, now=time.time(), previous=certificates)
     place = place_of(desired.settings)
     if scratch:

@@ -17,7 +17,7 @@ from typing import Any
 
 from gateway.adapters.certificates import CertificateFiles, CertificateFolder
 from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
-from gateway.adapters.folder import Folder, read_folder, stamps
+from gateway.adapters.folder import Folder, Texts, read_folder, stamps
 from gateway.adapters.master import NginxMaster
 from gateway.adapters.observed import make_log
 from gateway.adapters.render import Rendered, RenderError
@@ -61,6 +61,7 @@ class Reconciler:
         self._environ, self._files, self._waiting = dict(environ), files, waiting
         self._nginx = nginx or NginxMaster()
         self._texts, self._lock = SiteTexts(), threading.Lock()
+        self._read_before = Texts()
         self._done_for: Any = None
         self._retry_at = 0.0
         self._certificates: CertificateFolder | None = None
@@ -106,7 +107,7 @@ class Reconciler:
             return self.roster
 
     def _read(self) -> Folder:
-        return read_folder(self._files.config_dir)
+        return read_folder(self._files.config_dir, known=self._read_before)
 
     def _compose(self, folder: Folder, waiting: Collection[str] = ()) -> Candidate:
         candidate = composed(

@@ -13,6 +13,7 @@ from gateway.core.parseback import Frame, differences
 from gateway.core.servers import Server, servers
 from gateway.core.serving import Certificate
 from gateway.core.snippet import refusals
+from gateway.settings.sources import Known
 
 
 class Mistake(Exception):
@@ -46,6 +47,7 @@ class SiteTexts:
     def __init__(self) -> None:
         self._made_for: tuple[Place, Mapping[str, str]] | None = None
         self._known: dict[Any, str | Mistake] = {}
+        self.files = Known()
 
     def renderer(self, place: Place, templates: Mapping[str, str]) -> Renderer:
         if self._made_for != (place, templates):
