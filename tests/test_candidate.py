@@ -14,6 +14,7 @@ from gateway.adapters.render import Place, templates_dir
 from gateway.agent.candidate import Candidate
 from gateway.agent.composing import compose
 from gateway.agent.texts import Certificates, SiteTexts
+from gateway.agent.trial import first_refused
 from gateway.core.roster import Standing
 from gateway.settings.sources import SiteFile, desire
 
@@ -191,3 +192,23 @@ def test_only_what_has_changed_is_rendered_again() -> None:
     second = made({"a": "app:80", "b": "app:82"}, texts=texts).rendered().files
     assert first["sites/a.conf"] is second["sites/a.conf"]
     assert first["sites/b.conf"] != second["sites/b.conf"]
+
+
+def test_the_one_that_nginx_refuses_is_found_by_halving() -> None:
+    for guilty in range(1, 1001):
+        asked: list[int] = []
+
+        def refused(count: int, guilty: int = guilty, asked: list[int] = asked) -> bool:
+            asked.append(count)
+            return count >= guilty
+
+        assert first_refused(1000, refused) == guilty
+        assert len(asked) <= 11
+    assert first_refused(1000, lambda _: True) == 0  # what all share is to blame
+
+
+def test_a_candidate_without_some_sites_leaves_the_candidate_as_it_is() -> None:
+    found = made({"a": "app:80", "b": "app:81"}, good=made({"a": "app:79"}).good())
+    other = found.without(["a", "b"])
+    assert standing(other) == {"a": Standing.LAST_GOOD, "b": Standing.UNAVAILABLE}
+    assert set(standing(found).values()) == {Standing.CURRENT}

@@ -6,7 +6,8 @@ As configured, else what was good last, else 503 for its domains, else nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from copy import copy
 from dataclasses import dataclass
 
 from gateway.adapters.configuration import Good
@@ -82,6 +83,14 @@ class Candidate:
             self._parts[name] = Part(Entry(name, Standing.LEFT_OUT, None, (), reasons))
         else:
             self._parts[name] = self._unavailable(name, reasons)
+
+    def without(self, names: Collection[str]) -> Candidate:
+        """The same one with these a rung down; this one stays as it is."""
+        other = copy(self)
+        other._parts = dict(self._parts)
+        for name in names:
+            other.demote(name)
+        return other
 
     def blamed(self, refusal: Refusal) -> list[str]:
         """Whose part nginx refused: the file that it names, else who uses a name that it quotes, else
