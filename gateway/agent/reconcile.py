@@ -18,7 +18,7 @@ from typing import Any
 from gateway.adapters.certificates import CertificateFiles, CertificateFolder
 from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
 from gateway.adapters.folder import Folder, Texts, read_folder, stamps
-from gateway.adapters.master import NginxMaster
+from gateway.adapters.master import CONFIRM_TIMEOUT_S, NginxMaster
 from gateway.adapters.observed import make_log
 from gateway.adapters.render import Rendered, RenderError
 from gateway.adapters.routing import RoutingFiles
@@ -94,10 +94,12 @@ class Reconciler:
                 make_log()
                 candidate = self._compose(folder, waiting)
                 files, live = self._files, self._files.configuration.live()
+                began = time.monotonic()
                 rendered = tested(candidate, files.configuration, files.pairs, trusted=live)
+                patience_s = CONFIRM_TIMEOUT_S + 5 * (time.monotonic() - began)
                 for site in candidate.served():
                     self._files.routing.show_if_missing(site.name)
-                self._apply(rendered, running)
+                self._apply(rendered, running, patience_s)
                 self._remember(candidate)
             except (SettingsInvalid, Unusable, RenderError, Failed, OSError) as error:
                 self._tell(replace(self.roster, problems=tuple(str(error).splitlines())))
@@ -119,18 +121,21 @@ class Reconciler:
         self._certificates = candidate.certificates.folder
         return candidate
 
-    def _apply(self, rendered: Rendered, running: str | None) -> None:
-        """Make it live and see that nginx runs it; else put back what nginx ran. Raises Unusable."""
+    def _apply(self, rendered: Rendered, running: str | None, patience_s: float) -> None:
+        """Make it live and see that nginx runs it; else put back what nginx ran. Raises Unusable.
+
+        `patience_s`: a reload of thousands of sites takes nginx as long as its test of them, and more.
+        """
         files, generation = self._files.configuration, rendered.generation
         if running == generation == files.live():
             return
         files.show(generation)
         if running is None:  # nginx is about to start, and will read it then
             return
-        if not self._nginx.reload(generation):
+        if not self._nginx.reload(generation, timeout_s=patience_s):
             if files.has(running):
                 files.show(running)
-                self._nginx.reload(running)
+                self._nginx.reload(running, timeout_s=patience_s)
             raise Unusable(
                 f"nginx did not take over generation {generation} (its log says why); {running} serves on"
             )
