@@ -25,7 +25,11 @@ class Target:
 
     @property
     def request(self) -> bytes:
-        return f"GET {self.path} HTTP/1.1\r\nHost: {self.domain}\r\nUser-Agent: bench\r\n\r\n".encode()
+        return self.head("GET")
+
+    def head(self, method: str, *more: str) -> bytes:
+        fields = (f"Host: {self.domain}", "User-Agent: bench", *more)
+        return "\r\n".join([f"{method} {self.path} HTTP/1.1", *fields, "", ""]).encode()
 
 
 class Load:
@@ -61,8 +65,12 @@ class Load:
     async def _run(self) -> None:
         await asyncio.gather(*(self._client(random.Random(i)) for i in range(self._connections)))
 
+    def connection(self) -> Connection:
+        """One client's."""
+        return Connection(self._target)
+
     async def _client(self, dice: random.Random) -> None:
-        connection = Connection(self._target)
+        connection = self.connection()
         while not self._stop.is_set():
             record = await connection.exchange()
             self.records.append(record)
@@ -85,17 +93,21 @@ class Connection:
             # A connection that the server has closed in the meantime is not used again.
             if self._reader is None or self._reader.at_eof():
                 self.close()
-                self._reader, self._writer = await asyncio.open_connection(
-                    self._target.host, self._target.port
-                )
+                self._reader, self._writer = await self._open()
             assert self._reader and self._writer
             sent = time.perf_counter()
-            self._writer.write(self._target.request)
+            await self._send(self._writer)
             status, body = await asyncio.wait_for(self._answer(self._reader), READ_TIMEOUT_S)
             return Record(sent, time.perf_counter(), status, release_of(body))
         except (OSError, EOFError, ValueError, TimeoutError, asyncio.LimitOverrunError) as error:
             self.close()
             return Record(sent, time.perf_counter(), None, None, f"{type(error).__name__}: {error}")
+
+    async def _open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(self._target.host, self._target.port)
+
+    async def _send(self, writer: asyncio.StreamWriter) -> None:
+        writer.write(self._target.request)
 
     async def _answer(self, reader: asyncio.StreamReader) -> tuple[int, bytes]:
         head = await reader.readuntil(b"\r\n\r\n")
@@ -104,12 +116,15 @@ class Connection:
         if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
             body = await _chunked(reader)
         elif b"content-length" in headers:
-            body = await reader.readexactly(int(headers[b"content-length"]))
+            body = await self._body(reader, int(headers[b"content-length"]))
         else:
             raise ValueError("an answer without a length can't be known to be complete")
         if headers.get(b"connection", b"").lower() == b"close":
             self.close()
         return int(line.split(b" ", 2)[1]), body
+
+    async def _body(self, reader: asyncio.StreamReader, length: int) -> bytes:
+        return await reader.readexactly(length)
 
     def close(self) -> None:
         if self._writer is not None:

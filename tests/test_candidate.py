@@ -12,7 +12,10 @@ from gateway.adapters.configuration import Good
 from gateway.adapters.folder import Folder, Snippet
 from gateway.adapters.nginx_test import Refusal
 from gateway.adapters.render import Place, templates_dir
-from gateway.agent.candidate import Candidate, Certificates, SiteTexts, compose
+from gateway.agent.candidate import Candidate
+from gateway.agent.composing import compose
+from gateway.agent.texts import Certificates, SiteTexts
+from gateway.agent.trial import first_refused
 from gateway.core.roster import Standing
 from gateway.settings.sources import SiteFile, desire
 
@@ -231,3 +234,23 @@ def test_a_snippet_of_no_site_is_told_and_changes_nothing() -> None:
         "snippets/typo.conf: there is no site 'typo'",
         "snippets/b.conf.j2: there is no site 'b'",
     )
+
+
+def test_the_one_that_nginx_refuses_is_found_by_halving() -> None:
+    for guilty in range(1, 1001):
+        asked: list[int] = []
+
+        def refused(count: int, guilty: int = guilty, asked: list[int] = asked) -> bool:
+            asked.append(count)
+            return count >= guilty
+
+        assert first_refused(1000, refused) == guilty
+        assert len(asked) <= 11
+    assert first_refused(1000, lambda _: True) == 0  # what all share is to blame
+
+
+def test_a_candidate_without_some_sites_leaves_the_candidate_as_it_is() -> None:
+    found = made({"a": "app:80", "b": "app:81"}, good=made({"a": "app:79"}).good())
+    other = found.without(["a", "b"])
+    assert standing(other) == {"a": Standing.LAST_GOOD, "b": Standing.UNAVAILABLE}
+    assert set(standing(found).values()) == {Standing.CURRENT}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.folder import LARGEST_BYTES, Folder, merged, read_folder
+from gateway.adapters.folder import LARGEST_BYTES, Folder, Texts, merged, read_folder
 from gateway.settings.sources import SiteFile
 
 
@@ -91,3 +91,13 @@ def test_own_templates_are_read_with_it(tmp_path: Path) -> None:
 def test_the_environment_wins_over_the_env_file_unless_it_is_empty(tmp_path: Path) -> None:
     found = read(tmp_path, {".env": "A=file\nB=file\nC=file\n"})
     assert merged(found.variables, {"A": "env", "B": ""}) == {"A": "env", "B": "file", "C": "file"}
+
+
+def test_what_is_known_of_a_text_is_used_for_that_very_text_only(tmp_path: Path) -> None:
+    known = Texts()
+    (tmp_path / "sites").mkdir()
+    for content in ("A=1", "A=2", "A=2"):
+        (tmp_path / "sites" / "shop.env").write_text(content)
+        (site,) = read_folder(tmp_path, known=known).files or ()
+        assert site.values == {"A": content[-1]}
+        assert list(known) == [content]

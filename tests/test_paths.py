@@ -13,7 +13,9 @@ from gateway.adapters.configuration import Good
 from gateway.adapters.folder import Folder, Snippet
 from gateway.adapters.nginx_test import Refusal
 from gateway.adapters.render import SHARED, Place, Renderer, files_of, render
-from gateway.agent.candidate import Candidate, Certificates, SiteTexts, compose
+from gateway.agent.candidate import Candidate
+from gateway.agent.composing import compose
+from gateway.agent.texts import Certificates, SiteTexts
 from gateway.core import syntax
 from gateway.core.model import Site
 from gateway.core.parseback import INSIDE, Frame, differences, halves, shared_differences

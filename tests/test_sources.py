@@ -6,7 +6,7 @@ import pytest
 
 from gateway.errors import SettingsInvalid
 from gateway.settings.parsing import at_start, parse_site
-from gateway.settings.sources import Desired, SiteFile, desire
+from gateway.settings.sources import Desired, Known, SiteFile, desire
 from tests.settings_cases import INJECTION, ONE, TWO
 
 
@@ -126,3 +126,14 @@ def test_what_is_read_at_the_start_needs_no_site_and_leaves_mistakes_to_the_rest
     env = {"GATEWAY_CONFIG_DIR": "/config", "GATEWAY_STATE_DIR": "not absolute", "GATEWAY_KEEP_S": "x"}
     found = at_start(env)
     assert (found.config_dir, found.state_dir, found.network) == ("/config", "/var/lib/gateway", None)
+
+
+def test_only_a_file_that_has_changed_is_looked_over_again() -> None:
+    known = Known()
+    before = desire(ONE, [file("a"), file("b")], known=known).wanted
+    after = desire(ONE, [file("a"), file("b", KEEP_S="1")], known=known).wanted
+    assert after["a"] is before["a"]
+    assert after["b"].site.keep_s == 1
+    shared = desire(ONE | {"GATEWAY_KEEP_S": "7"}, [file("a")], known=known).wanted
+    assert shared["a"].site.keep_s == 7
+    assert len(known) == 1  # nothing of what is gone is kept

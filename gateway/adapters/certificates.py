@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import ssl
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -15,6 +16,8 @@ from cryptography import x509
 from gateway.core.model import Site
 from gateway.core.serving import Certificate, DomainCertificate, HttpsMethod
 from gateway.paths import TESTERS
+
+_DIGEST = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,9 @@ class CertificateFiles:
 
     def forget_all_but(self, configurations: Iterable[str]) -> None:
         """Remove the pairs that none of the configurations' texts names."""
-        texts = list(configurations)
+        named = {digest for text in configurations for digest in _DIGEST.findall(text)}
         for file in self._folder.glob("*"):
-            if not any(file.stem in text for text in texts):
+            if file.stem not in named:
                 file.unlink(missing_ok=True)
 
 

@@ -38,9 +38,14 @@ class Folder:
     problems: tuple[str, ...] = ()
 
 
-def read_folder(path: Path, *, env_file: Path | None = None) -> Folder:
-    """What lies there now; a folder that is missing is empty."""
+class Texts(dict[str, tuple[dict[str, str], list[str]]]):
+    """What each site file's text says, as it was last read."""
+
+
+def read_folder(path: Path, *, env_file: Path | None = None, known: Texts | None = None) -> Folder:
+    """What lies there now; a folder that is missing is empty. `known`: brought up to date."""
     env_file = env_file or path / ".env"
+    known = Texts() if known is None else known
     variables, problems = _variables(env_file) if env_file.exists() else ({}, [])
     problems = [f"{env_file.name}: {problem}" for problem in problems]
     templates = {}
@@ -51,7 +56,9 @@ def read_folder(path: Path, *, env_file: Path | None = None) -> Folder:
             problems.append(f"templates/{file.name}: {error}")
     return Folder(
         variables,
-        tuple(_site_files(path / "sites")) if (path / "sites").is_dir() else None,
+        tuple(_site_files(path / "sites", Texts() if known is None else known))
+        if (path / "sites").is_dir()
+        else None,
         _snippets(path / "snippets"),
         templates,
         tuple(problems),
@@ -75,10 +82,19 @@ def merged(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str
     return dict(variables) | {name: raw for name, raw in environ.items() if raw or name not in variables}
 
 
-def _site_files(path: Path) -> Iterator[SiteFile]:
+def _site_files(path: Path, known: Texts) -> Iterator[SiteFile]:
+    read = Texts()
     for file in _files(path, ".env"):
-        values, problems = _variables(file)
-        yield SiteFile(file.name.removesuffix(".env"), values, tuple(problems))
+        name = file.name.removesuffix(".env")
+        try:
+            text = _text(file)
+        except ValueError as error:
+            yield SiteFile(name, {}, (str(error),))
+            continue
+        values, problems = read[text] = known[text] if text in known else _parsed(text)
+        yield SiteFile(name, values, tuple(problems))
+    known.clear()
+    known.update(read)
 
 
 def _snippets(path: Path) -> dict[str, Snippet]:
@@ -123,6 +139,10 @@ def _variables(file: Path) -> tuple[dict[str, str], list[str]]:
         text = _text(file)
     except ValueError as error:
         return {}, [str(error)]
+    return _parsed(text)
+
+
+def _parsed(text: str) -> tuple[dict[str, str], list[str]]:
     found: dict[str, str] = {}
     problems = []
     for binding in parse_stream(io.StringIO(text)):

@@ -26,6 +26,8 @@ GENERATION_CHARS = 12
 # A pipe takes 4 KiB in one piece: lines of two workers never mix (man 7 pipe).
 BUFFERED = "buffer=4k flush=1s"
 DESCRIPTORS = 20480
+# A slot takes 3 KiB of it, and a replica 1; what is not taken costs no memory.
+UPSTREAMS_SIZE = "128m"
 GZIP_TYPES = (
     "text/plain text/css text/xml text/javascript application/javascript application/json "
     "application/xml application/rss+xml application/wasm image/svg+xml"
@@ -233,6 +235,7 @@ def _shared_by_all(edge: Edge) -> dict[str, Any]:
         "external_port": "" if edge.external_https_port == 443 else f":{edge.external_https_port}",
         "curves": ":".join(_curves()),
         "descriptors": _descriptors(),
+        "upstreams_size": UPSTREAMS_SIZE,
     }
 
 

@@ -6,21 +6,18 @@ As configured, else what was good last, else 503 for its domains, else nothing.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
+from copy import copy, deepcopy
 from dataclasses import dataclass
-from typing import Any
 
-from gateway.adapters.certificates import CertificateFolder, by_domain
 from gateway.adapters.configuration import Good
-from gateway.adapters.folder import Folder, Snippet
+from gateway.adapters.folder import Snippet
 from gateway.adapters.nginx_test import Refusal
-from gateway.adapters.render import Place, Rendered, Renderer, RenderError, files_of
+from gateway.adapters.render import Rendered, Renderer, files_of
+from gateway.agent.texts import Certificates, Mistake, SiteTexts
 from gateway.core.model import Site
-from gateway.core.parseback import Frame, differences
 from gateway.core.roster import Entry, Roster, Standing
-from gateway.core.servers import Server, Shared, servers, shared
-from gateway.core.serving import Certificate
-from gateway.core.snippet import refusals
+from gateway.core.servers import Shared, shared
 from gateway.errors import SettingsInvalid
 from gateway.settings.parsing import Wanted, parse_site
 from gateway.settings.sources import Desired, Owners, Refused
@@ -37,84 +34,6 @@ class Part:
     text: str | None = None
     good: Good | None = None
     at: Site | None = None
-
-
-class Mistake(Exception):
-    """Why a site's own file can't be made."""
-
-    def __init__(self, *reasons: str) -> None:
-        super().__init__("; ".join(reasons))
-        self.reasons = reasons
-
-
-class Certificates:
-    """Those that lie in the folder now; what is found and what is wrong with it is remembered."""
-
-    def __init__(self, folder: CertificateFolder) -> None:
-        self.folder = folder
-        self.used: set[Certificate] = set()
-        self.problems: set[str] = set()
-
-    def of(self, site: Site) -> tuple[Server, ...]:
-        """The servers that the site has with them."""
-        found = self.folder.of(site)
-        self.problems |= {f"{one.domain}: {one.problem}" for one in found if one.problem}
-        usable = by_domain(found)
-        self.used |= set(usable.values())
-        return servers(site, usable)
-
-
-class SiteTexts:
-    """Each site's own file, rendered and read back. What has not changed is not done again."""
-
-    def __init__(self) -> None:
-        self._made_for: tuple[Place, Mapping[str, str]] | None = None
-        self._known: dict[Any, str | Mistake] = {}
-
-    def renderer(self, place: Place, templates: Mapping[str, str]) -> Renderer:
-        if self._made_for != (place, templates):
-            self._made_for, self._known = (place, dict(templates)), {}
-            self._renderer = Renderer(place, templates)
-            self._frame = Frame(place.http_port, place.edge, place.tls_dir, place.routing_dir)
-        return self._renderer
-
-    def snippet(self, site: Site, snippet: Snippet) -> str:
-        """What is to stand in the site's servers. Raises Mistake."""
-        return self._once((site, snippet), lambda: self._snippet(site, snippet))
-
-    def text(self, site: Site, servers: tuple[Server, ...], snippet: str) -> str:
-        """The site's file. Raises Mistake."""
-        return self._once((site, servers, snippet), lambda: self._text(site, servers, snippet))
-
-    def forget_all_but(self, sites: Collection[Site]) -> None:
-        self._known = {key: made for key, made in self._known.items() if key[0] in sites}
-
-    def _once(self, key: Any, make: Callable[[], str]) -> str:
-        if key not in self._known:
-            try:
-                self._known[key] = make()
-            except RenderError as error:
-                self._known[key] = Mistake(str(error))
-            except Mistake as mistake:
-                self._known[key] = mistake
-        found = self._known[key]
-        if isinstance(found, Mistake):
-            raise found
-        return found
-
-    def _snippet(self, site: Site, snippet: Snippet) -> str:
-        if snippet.problem:
-            raise Mistake(snippet.problem)
-        text = self._renderer.snippet(site, snippet.text) if snippet.is_template else snippet.text
-        if found := refusals(text, in_location=site.path is not None):
-            raise Mistake(*(f"{snippet.file(site.name)} {reason}" for reason in found))
-        return text
-
-    def _text(self, site: Site, servers: tuple[Server, ...], snippet: str) -> str:
-        text = self._renderer.site(site, servers, snippet)
-        if found := differences(text, site, servers, self._frame):
-            raise Mistake(*found)
-        return text
 
 
 class Candidate:
@@ -173,6 +92,14 @@ class Candidate:
             self._parts[name] = Part(Entry(name, Standing.LEFT_OUT, None, (), reasons))
         else:
             self._parts[name] = self._unavailable(name, reasons)
+
+    def without(self, names: Collection[str]) -> Candidate:
+        """The same one with these a rung down; this one stays as it is."""
+        other = copy(self)
+        other._parts, other._owners = dict(self._parts), deepcopy(self._owners)
+        for name in names:
+            other.demote(name)
+        return other
 
     def blamed(self, refusal: Refusal) -> list[str]:
         """Whose part nginx refused: the file that it names, else who uses a name that it quotes, else
@@ -248,38 +175,3 @@ class Candidate:
         ]
         located.sort(key=lambda site: (not site.service, len(site.path or ""), site.name))
         return shared((site, self.certificates.of(site)) for site in located)
-
-
-def compose(
-    texts: SiteTexts,
-    place: Place,
-    folder: Folder,
-    desired: Desired,
-    *,
-    good: Mapping[str, Good],
-    certificates: Certificates,
-    waiting: Collection[str] = (),
-) -> Candidate:
-    """Everything but nginx's own word on it. `waiting`: sites with a deployment in progress."""
-    renderer = texts.renderer(place, folder.templates)
-    candidate = Candidate(texts, renderer, desired, good, certificates)
-    texts.forget_all_but({wanted.site for wanted in desired.wanted.values()})
-    for name, wanted in desired.wanted.items():
-        candidate.add(wanted, folder.snippets.get(name, Snippet()))
-    for name, refused in desired.refused.items():
-        candidate.demote(name, *refused.reasons)
-    candidate.problems = tuple(
-        f"{snippet.file(name)}: there is no site {name!r}"
-        for name, snippet in folder.snippets.items()
-        if name not in desired.wanted and name not in desired.refused
-    )
-    for name in _gone(desired, good):
-        candidate.drop(name)
-    for name in waiting:
-        if name in good:
-            candidate.hold(name)
-    return candidate
-
-
-def _gone(desired: Desired, good: Mapping[str, Good]) -> Iterator[str]:
-    return (name for name in good if name not in desired.wanted and name not in desired.refused)

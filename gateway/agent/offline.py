@@ -14,8 +14,10 @@ from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
 from gateway.adapters.folder import read_folder
 from gateway.adapters.observed import make_log
 from gateway.adapters.render import RenderError
-from gateway.agent.candidate import SiteTexts
-from gateway.agent.reconcile import Unusable, composed, environment_of, tested
+from gateway.agent.composing import composed
+from gateway.agent.reconcile import environment_of
+from gateway.agent.texts import SiteTexts
+from gateway.agent.trial import Unusable, tested
 from gateway.core.roster import Roster, Standing
 from gateway.errors import SettingsInvalid, UsageError
 from gateway.paths import CONF_DIR

@@ -89,9 +89,8 @@ def parse_site(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> W
     site = Named(name, "", name, alone=False)
     of_sites = [var for var in VARIABLES if var.scope is not Scope.GATEWAY]
     own = {one: var for var in of_sites for one in site.names(var)}
-    shared = {PREFIX + var.name: var for var in of_sites if var.scope is Scope.SHARED}
-    raw = dict(given) | {key: env[key] for key in shared if env.get(key)}
-    values, problems = _read(raw, own | shared)
+    raw = dict(given) | shared_by_all(env)
+    values, problems = _read(raw, own | _SHARED)
     problems += checks.unknown(given, own)
     problems += checks.lacking(given, site)
     problems += checks.twice(given, [site])
@@ -99,6 +98,14 @@ def parse_site(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> W
     if problems:
         raise SettingsInvalid(problems)
     return Wanted(_site(site, values), _variables(site, raw))
+
+
+_SHARED = {PREFIX + var.name: var for var in VARIABLES if var.scope is Scope.SHARED}
+
+
+def shared_by_all(env: Mapping[str, str]) -> dict[str, str]:
+    """What of it holds for each site that says nothing else."""
+    return {name: env[name] for name in _SHARED if env.get(name)}
 
 
 def wanted(env: Mapping[str, str], settings: Settings) -> tuple[Wanted, ...]:

@@ -176,6 +176,7 @@ def generation_log(plane: Plane) -> list[str]:
     [
         ("no_such_directive on;", 'unknown directive "no_such_directive"'),
         ("limit_req zone=nowhere;", "nowhere"),  # nginx names no file for this one
+        ("types { text/x %s; } types_hash_bucket_size 32;" % ("x" * 99), "types_hash"),  # and no name either
         ("load_module modules/x.so;", "load_module"),
         ("} server { listen 80; server_name shop.test;", 'unexpected "}"'),
         ("location /pwn { alias /etc/; }", "alias"),
