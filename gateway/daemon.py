@@ -103,8 +103,8 @@ def _exchange(known: KnownRoster, controller: Controller) -> None:
             if not resumed:
                 controller.resume()
             resumed, problem = True, ""
-        except GatewayError as error:
-            problem = str(error)
+        except Exception as error:  # whatever it is, the next look may find it mended
+            problem = str(error) if isinstance(error, GatewayError) else repr(error)
         if problem != said:
             log.warning("%s", problem or "the agent answers again")
         said = problem

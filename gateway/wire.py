@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from cattrs import BaseValidationError, transform_error
 from cattrs.preconf.json import make_converter
 
+from gateway.core.roster import Roster
 from gateway.errors import ProxyError
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class ToldRoster:
+    """`roster` None: the version that was known is the one that holds."""
+
+    version: str
+    roster: Roster | None
+
+
 _CONVERTER = make_converter(forbid_extra_keys=True)
 
 

@@ -7,6 +7,7 @@ The list is data: `docker-endpoints.txt`, written by scripts/endpoints from what
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -14,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from gateway.adapters.render import templates_dir
 
 LIST = Path(__file__).with_name("docker-endpoints.txt")
+EVERYTHING = (("[A-Z]+", "/.*"),)
 # In a path, what names one thing of a kind: an id, a container's name, an image's reference.
 _NAMED = {
     r"/images/.+/(json|push|tag)$": r"/images/[A-Za-z0-9._:@/-]+/\1",
@@ -31,15 +33,19 @@ def pattern(path: str) -> str:
 
 def endpoints() -> list[tuple[str, str]]:
     """Method and pattern of the path."""
-    lines = [line.split() for line in LIST.read_text().splitlines()]
-    return [(method, path) for method, path in lines]
+    return [(method, path) for method, path in map(str.split, LIST.read_text().splitlines())]
 
 
-if __name__ == "__main__":
+def configuration(let_through: Iterable[tuple[str, str]]) -> str:
+    """nginx's, for the proxy."""
     shipped = Environment(  # nginx's configuration is not HTML
         loader=FileSystemLoader(templates_dir()),
         undefined=StrictUndefined,
         trim_blocks=True,
         autoescape=False,
     )
-    print(shipped.get_template("docker-proxy.conf.j2").render(endpoints=endpoints()))
+    return shipped.get_template("docker-proxy.conf.j2").render(endpoints=list(let_through))
+
+
+if __name__ == "__main__":
+    print(configuration(endpoints()))

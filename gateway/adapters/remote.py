@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, TypeVar
 
 import httpx
@@ -12,7 +12,7 @@ from gateway import errors
 from gateway.core.model import ProbeResult, Routing, Sample, Site, Slot
 from gateway.core.roster import Roster
 from gateway.core.serving import DomainCertificate
-from gateway.wire import from_wire, to_wire
+from gateway.wire import ToldRoster, from_wire, to_wire
 
 # Beyond what the agent itself waits for nginx.
 ANSWER_TIMEOUT_S = 5.0
@@ -47,9 +47,10 @@ class RemoteAgent:
         timeout_s = 2 * site.probe.timeout_s + ANSWER_TIMEOUT_S  # the header's, and the body's
         return self._call(ProbeResult, "probe", timeout_s, site=site, slot=slot)
 
-    def roster(self, waiting: Collection[str]) -> Roster:
-        """The sites as the agent has them. `waiting`: those whose deployment has not ended."""
-        return self._call(Roster, "roster", waiting=sorted(waiting))
+    def roster(self, waiting: Collection[str], *, known: str) -> ToldRoster:
+        """The sites as the agent has them. `waiting`: those whose deployment has not ended; `known`: the
+        version that is known already."""
+        return self._call(ToldRoster, "roster", waiting=sorted(waiting), known=known)
 
     def forget(self, site: str) -> None:
         self._ask("forget", name=site)
@@ -66,7 +67,7 @@ class RemoteAgent:
     def _ask(self, what: str, timeout_s: float = ANSWER_TIMEOUT_S, /, **arguments: object) -> Any:
         body: dict[str, Any] = {name: to_wire(value) for name, value in arguments.items()}
         try:
-            answer = self._http.post(f"/{what}", json=body, timeout=timeout_s)
+            answer = self._post(what, body, timeout_s)
         except httpx.HTTPError as error:
             raise errors.AgentUnreachable(
                 f"the gateway's agent does not answer at {self._where}: {error}"
@@ -83,22 +84,31 @@ class RemoteAgent:
             raise errors.ProxyError(str(said.get("error", said)))
         return said["answer"]
 
+    def _post(self, what: str, body: Mapping[str, Any], timeout_s: float) -> httpx.Response:
+        try:
+            return self._http.post(f"/{what}", json=body, timeout=timeout_s)
+        except (httpx.NetworkError, httpx.RemoteProtocolError):
+            # An agent that was restarted closed the connection; every question may be asked twice.
+            return self._http.post(f"/{what}", json=body, timeout=timeout_s)
+
 
 class KnownRoster:
     """The last that the agent told. The agent learns by the same question which sites wait."""
 
     def __init__(self, agent: RemoteAgent, waiting: Callable[[], Collection[str]]) -> None:
         self._agent, self._waiting = agent, waiting
-        self._known: Roster | None = None
+        self._known, self._version = Roster(), ""
         self._lock = threading.Lock()
 
     def look(self) -> Roster:
         """Raises AgentUnreachable as long as nothing was told yet."""
-        return self._known or self.ask()
+        return self._known if self._version else self.ask()
 
     def ask(self) -> Roster:
         with self._lock:
-            self._known = self._agent.roster(self._waiting())
+            told = self._agent.roster(self._waiting(), known=self._version)
+            if told.roster is not None:
+                self._known, self._version = told.roster, told.version
             return self._known
 
     def forget(self, site: str) -> None:

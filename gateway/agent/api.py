@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import json
+import uuid
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +21,7 @@ from gateway.core.serving import DomainCertificate
 from gateway.errors import GatewayError, ProxyError
 from gateway.ports import Proxy
 from gateway.settings import rules
-from gateway.wire import part, to_wire
+from gateway.wire import ToldRoster, part, to_wire
 
 Body = Mapping[str, Any]
 LONGEST = 1 << 20  # bytes of a question
@@ -37,13 +38,14 @@ class Agent:
 
 
 def create_app(agent: Agent, token: str) -> Starlette:
+    told = _Told()
     calls: dict[str, Callable[[Body], Any]] = {
         "publish": lambda body: agent.proxy.publish(_site(body), part(body, "routing", Routing)),
         "serving": lambda body: agent.proxy.serving(_site(body)),
         "is_idle": lambda body: agent.proxy.is_idle(_site(body), part(body, "slot", Slot)),
         "sample": lambda body: agent.proxy.sample(_site(body), part(body, "slot", Slot)),
         "probe": lambda body: agent.proxy.probe(_site(body), part(body, "slot", Slot)),
-        "roster": lambda body: agent.roster(part(body, "waiting", list[str])),
+        "roster": lambda body: told.of(agent.roster(part(body, "waiting", list[str])), body.get("known")),
         "forget": lambda body: agent.forget(_name(part(body, "name", str))),
         "certificates": lambda body: [_public(one) for one in agent.certificates(_site(body))],
     }
@@ -62,6 +64,18 @@ def create_app(agent: Agent, token: str) -> Starlette:
             return JSONResponse({"error": str(error)}, status_code=409)
 
     return Starlette(routes=[Route("/{what}", answer, methods=["POST"])])
+
+
+class _Told:
+    """Versions of the roster, which is replaced as a whole: a thousand sites are not told every second."""
+
+    def __init__(self) -> None:
+        self._roster, self._version = Roster(), ""
+
+    def of(self, roster: Roster, known: object) -> ToldRoster:
+        if roster is not self._roster or not self._version:
+            self._roster, self._version = roster, uuid.uuid4().hex
+        return ToldRoster(self._version, None if known == self._version else roster)
 
 
 def _site(body: Body) -> Site:
