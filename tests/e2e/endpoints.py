@@ -1,4 +1,4 @@
-"""`python -m tests.e2e.endpoints LOG`: writes the list of endpoints from what the proxy before Docker was asked."""
+"""`python -m tests.e2e.endpoints LOG`: writes the list of endpoints from what the proxy was asked."""
 
 from __future__ import annotations
 
