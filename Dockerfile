@@ -31,9 +31,17 @@ COPY gateway /src/gateway
 RUN /opt/gateway/bin/pip install --no-cache-dir -q --no-deps --no-build-isolation /src \
     && /opt/gateway/bin/python -m compileall -q /opt/gateway/lib \
     && ln -s /opt/gateway/bin/gateway /usr/local/bin/gateway \
-    && mkdir -p /stacks \
+    && mkdir -p /stacks /var/lib/gateway \
+    # A new volume takes over the owner. In the hardened layout nothing runs as root, and in the drop-in
+    # one nginx's workers, who are somebody else, must not write there.
+    && useradd --system --uid 64181 --no-create-home --shell /usr/sbin/nologin gateway \
+    && chown gateway:root /var/lib/gateway && chmod 775 /var/lib/gateway \
+    && /opt/gateway/bin/python -m gateway.adapters.docker_endpoints > /etc/nginx/docker-proxy.conf \
     && rm -rf /src
-COPY entrypoint/ /docker-entrypoint.d/
+COPY entrypoint/30-gateway.sh /docker-entrypoint.d/
+COPY entrypoint/gateway-entrypoint.sh /
+ENTRYPOINT ["/gateway-entrypoint.sh"]
+CMD ["nginx", "-g", "daemon off;"]
 
 LABEL gateway.role=controller
 VOLUME /var/lib/gateway

@@ -44,11 +44,14 @@ class Controller:
     def resume(self) -> None:
         """Go on with what was in progress when we last ended."""
         for site in self._directory.sites():
-            if unfinished := self._world.journal.unfinished(site.name):
-                log.info("resuming %s of %s in %s", unfinished.id, site.name, unfinished.phase)
-                self._runner.run(site, unfinished)
-            elif self._directory.serves(site.name) and not self._world.journal.deployments(site.name):
-                self._adopt(site)
+            with self._runner.lock(site.name):
+                if site.name in self._runner.running:
+                    continue  # an order came first
+                if unfinished := self._world.journal.unfinished(site.name):
+                    log.info("resuming %s of %s in %s", unfinished.id, site.name, unfinished.phase)
+                    self._runner.run(site, unfinished)
+                elif self._directory.serves(site.name) and not self._world.journal.deployments(site.name):
+                    self._adopt(site)
 
     def _adopt(self, site: Site) -> None:
         """After a lost state volume: what runs in one slot alone can only be what was live."""

@@ -78,3 +78,7 @@ class EngineError(GatewayError):
 
 class ProxyError(GatewayError):
     pass
+
+
+class AgentUnreachable(ProxyError, Unreachable):
+    """Raised by the controller of the hardened layout."""

@@ -12,15 +12,18 @@ from gateway.adapters.compose import ComposeEngine
 from gateway.adapters.journal import SqliteJournal
 from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.observed import ObservedAnswers
+from gateway.adapters.remote import RemoteAgent
 from gateway.adapters.routing import RoutingFiles
+from gateway.adapters.token import read_token
 from gateway.controller import Controller
 from gateway.core.model import Site
 from gateway.core.serving import DomainCertificate
 from gateway.directory import Directory
 from gateway.paths import ROUTING_DIR
+from gateway.ports import Proxy
 from gateway.runner import Runner
 from gateway.settings import Settings
-from gateway.views import Views
+from gateway.views import Certificates, Views
 from gateway.world import World
 
 
@@ -28,22 +31,40 @@ from gateway.world import World
 class Gateway:
     controller: Controller
     views: Views
-    journal: SqliteJournal
 
 
-def build(settings: Settings, directory: Directory) -> Gateway:
-    """Raises errors.Failed when the journal can't be read."""
-    clock = SystemClock()
-    world = World(
-        engine=ComposeEngine(settings.network),
-        proxy=NginxProxy(RoutingFiles(ROUTING_DIR, settings.state_dir), ObservedAnswers()),
-        journal=SqliteJournal(Path(settings.state_dir) / "journal.sqlite3", clock),
-        clock=clock,
-    )
-    runner = Runner(world)
+def journal_of(settings: Settings) -> SqliteJournal:
+    """Raises errors.Failed when it can't be read."""
+    return SqliteJournal(Path(settings.state_dir) / "journal.sqlite3", SystemClock())
 
+
+def local_proxy(settings: Settings) -> NginxProxy:
+    """The nginx beside us."""
+    return NginxProxy(RoutingFiles(ROUTING_DIR, settings.state_dir), ObservedAnswers())
+
+
+def local_certificates(settings: Settings) -> Certificates:
     def certificates(site: Site) -> Sequence[DomainCertificate]:
-        return CertificateFolder(settings.certs_dir, now=clock.now()).of(site)
+        return CertificateFolder(settings.certs_dir, now=SystemClock().now()).of(site)
 
+    return certificates
+
+
+def remote_agent(settings: Settings) -> RemoteAgent:
+    """The nginx of another container. Raises errors.Failed without the token."""
+    return RemoteAgent(settings.agent, read_token(settings.token_file))
+
+
+def build(
+    settings: Settings,
+    directory: Directory,
+    *,
+    journal: SqliteJournal,
+    proxy: Proxy,
+    certificates: Certificates,
+) -> Gateway:
+    clock = SystemClock()
+    world = World(engine=ComposeEngine(settings.network), proxy=proxy, journal=journal, clock=clock)
+    runner = Runner(world)
     views = Views(directory, world, runner, certificates)
-    return Gateway(Controller(directory, world, runner), views, world.journal)
+    return Gateway(Controller(directory, world, runner), views)

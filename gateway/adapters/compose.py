@@ -37,6 +37,8 @@ def _translated(call: Callable[P, T]) -> Callable[P, T]:
         try:
             return call(*args, **kwargs)
         except APIError as error:
+            if error.status_code in (502, 504):  # a proxy before Docker, which it can't reach
+                raise EngineUnreachable(f"the Docker Engine can't be reached: {error.explanation}") from error
             raise EngineError(f"Docker: {error.explanation or error}") from error
         except (DockerException, requests.RequestException, OSError) as error:
             raise EngineUnreachable(

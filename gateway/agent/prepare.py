@@ -28,8 +28,9 @@ def main() -> None:
 def prepare() -> None:
     """Everything that nginx needs at its first connection. Raises SettingsInvalid, Failed."""
     Path(RUN_DIR).mkdir(parents=True, exist_ok=True)
-    # Its sockets are for root and nginx's workers alone; nginx itself makes them 0666.
-    shutil.chown(RUN_DIR, "root", "nginx")
+    # Its sockets are for us and nginx's workers alone; nginx itself makes them 0666.
+    if os.geteuid() == 0:
+        shutil.chown(RUN_DIR, "root", "nginx")
     Path(RUN_DIR).chmod(0o750)
     # nginx does not start over a socket that a killed predecessor left.
     Path(RUN_DIR, "nginx.sock").unlink(missing_ok=True)

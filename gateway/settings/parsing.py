@@ -26,6 +26,9 @@ class Settings:
     network: str | None = None
     state_dir: str = table.STATE_DIR
     certs_dir: str = serving.CERTS_DIR
+    role: str = table.ROLE
+    agent: tuple[str, int] = rules.ADDRESS.read(table.AGENT)
+    token_file: str = table.TOKEN_FILE
     edge: Edge = field(default_factory=Edge)
 
 
@@ -77,6 +80,9 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
         network=once["NETWORK"],
         state_dir=once["STATE_DIR"],
         certs_dir=once["CERTS_DIR"],
+        role=once["ROLE"],
+        agent=once["AGENT"],
+        token_file=once["TOKEN_FILE"],
         edge=serving.edge(once),
     )
 

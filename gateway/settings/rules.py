@@ -87,6 +87,11 @@ def _upstream(raw: str) -> tuple[str, int | None]:
     return _match(_DOCKER_NAME, service, 63), _port(port) if colon else None
 
 
+def _address(raw: str) -> tuple[str, int]:
+    host, _, port = raw.rpartition(":")
+    return _match(rf"{_LABEL}(?:\.{_LABEL})*", host, 253), _port(port)
+
+
 def _size(raw: str) -> int:
     _match(r"0|[1-9][0-9]{0,8}[kmg]?", raw, 10)
     shift = {"k": 10, "m": 20, "g": 30}.get(raw[-1], 0)
@@ -174,6 +179,7 @@ PORT = Rule("a port from 1 to 65535", _port)
 UPSTREAM = Rule(
     "service:port, a compose service of up to 63 letters, digits, _ . - and a port from 1 to 65535", _upstream
 )
+ADDRESS = Rule("host:port, a host name or IPv4 address and a port from 1 to 65535", _address)
 NETWORK = Rule(
     "a Docker network's name of up to 63 letters, digits, _ . - that begins with a letter or digit",
     lambda raw: _match(_DOCKER_NAME, raw, 63),

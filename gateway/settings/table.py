@@ -10,8 +10,12 @@ PREFIX = "GATEWAY_"
 STATE_DIR = "/var/lib/gateway"
 CONFIG_DIR = "/etc/gateway"
 HTTP_PORT = 80
+ROLE, AGENT, TOKEN_FILE = "all", "agent:9180", "/run/secrets/gateway_token"
 # Read once, from the environment only: what hangs on them can't be moved while the gateway runs.
-AT_START = tuple(PREFIX + name for name in ("CERTS_DIR", "CONFIG_DIR", "NETWORK", "STATE_DIR"))
+AT_START = tuple(
+    PREFIX + name
+    for name in ("AGENT", "CERTS_DIR", "CONFIG_DIR", "NETWORK", "ROLE", "STATE_DIR", "TOKEN_FILE")
+)
 
 _SITE = Site(name="site", domains=(), service="", port=1, stack_file="")  # for the defaults of the model
 _PROBE = _SITE.probe
@@ -110,6 +114,30 @@ GATEWAY: tuple[Variable, ...] = (
         STATE_DIR,
         "Directory in which the controller keeps its state.",
         "/srv/gateway",
+        Scope.GATEWAY,
+    ),
+    Variable(
+        "ROLE",
+        rules.choice("all", "gateway", "controller", "docker-proxy"),
+        ROLE,
+        "What this container is: everything, or one part of the hardened layout.",
+        "controller",
+        Scope.GATEWAY,
+    ),
+    Variable(
+        "AGENT",
+        rules.ADDRESS,
+        AGENT,
+        "Where the agent of the role `gateway` listens, and the `controller` calls it. Never publish it.",
+        "10.0.3.2:9180",
+        Scope.GATEWAY,
+    ),
+    Variable(
+        "TOKEN_FILE",
+        rules.FILE,
+        TOKEN_FILE,
+        "File with the secret of at least 32 characters that `gateway` and `controller` share.",
+        "/run/secrets/token",
         Scope.GATEWAY,
     ),
 )

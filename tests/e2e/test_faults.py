@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import APP, Gateway, Start, docker, wait_for
+from tests.e2e.conftest import APP, Gateway, Start, docker, restarted, wait_for
 from tests.e2e.load import Load
 from tests.e2e.stacks import with_service
 
@@ -196,10 +196,9 @@ def test_a_websocket_is_waited_for_and_not_cut(start_gateway: Start) -> None:
 
 def test_after_a_lost_state_volume_what_runs_serves_again(gateway: Gateway) -> None:
     gateway.deploy(1)
-    docker("exec", gateway.container, "sh", "-c", "rm -rf /var/lib/gateway/*")
-    docker("restart", "-t", "5", gateway.container)
-    port = int(docker("port", gateway.container, "80").splitlines()[0].rpartition(":")[2])
-    again = Gateway(gateway.container, gateway.site, port, gateway.folder)
+    for part in gateway.parts:
+        docker("exec", part, "sh", "-c", "rm -rf /var/lib/gateway/*")
+    again = restarted(gateway)
     wait_for(lambda: again.cli("status").code == 0, "the controller answers")
     wait_for(lambda: again.release() == "1", "the release answers")
     assert again.deploy(2).code == 0
@@ -213,10 +212,11 @@ def test_a_deploy_that_never_began_leaves_no_trace(gateway: Gateway) -> None:
 
 
 def everything(gateway: Gateway) -> Mapping[str, object]:
-    state = docker("exec", gateway.container, "find", "/var/lib/gateway", "/dev/shm/gateway", "/tmp")
-    return {"containers": gateway.containers(), "files": sorted(state.splitlines())}
+    places = ("/var/lib/gateway", "/dev/shm", "/tmp")
+    states = [docker("exec", part, "find", *places) for part in gateway.parts]
+    return {"containers": gateway.containers(), "files": [sorted(state.splitlines()) for state in states]}
 
 
 def test_an_unreachable_controller_is_exit_code_6() -> None:
-    gateway = Gateway("no-such-container", "site", 0, Path())
+    gateway = Gateway("no-such-container", "site", 0, Path(), "no-such-container")
     assert gateway.cli("status").code == 6

@@ -1,0 +1,97 @@
+"""The agent's HTTP API, for a controller in another container: JSON, and the token at every call."""
+
+from __future__ import annotations
+
+import hmac
+import json
+import uuid
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from gateway.core.model import Routing, Site, Slot
+from gateway.core.roster import Roster
+from gateway.core.serving import DomainCertificate
+from gateway.errors import GatewayError, ProxyError
+from gateway.ports import Proxy
+from gateway.settings import rules
+from gateway.wire import ToldRoster, part, to_wire
+
+Body = Mapping[str, Any]
+LONGEST = 1 << 20  # bytes of a question
+
+
+@dataclass(frozen=True, slots=True)
+class Agent:
+    """What the controller may ask of the gateway. `roster` is told which sites wait for a deployment."""
+
+    proxy: Proxy
+    roster: Callable[[Collection[str]], Roster]
+    forget: Callable[[str], None]
+    certificates: Callable[[Site], Sequence[DomainCertificate]]
+
+
+def create_app(agent: Agent, token: str) -> Starlette:
+    told = _Told()
+    calls: dict[str, Callable[[Body], Any]] = {
+        "publish": lambda body: agent.proxy.publish(_site(body), part(body, "routing", Routing)),
+        "serving": lambda body: agent.proxy.serving(_site(body)),
+        "is_idle": lambda body: agent.proxy.is_idle(_site(body), part(body, "slot", Slot)),
+        "sample": lambda body: agent.proxy.sample(_site(body), part(body, "slot", Slot)),
+        "probe": lambda body: agent.proxy.probe(_site(body), part(body, "slot", Slot)),
+        "roster": lambda body: told.of(agent.roster(part(body, "waiting", list[str])), body.get("known")),
+        "forget": lambda body: agent.forget(_name(part(body, "name", str))),
+        "certificates": lambda body: [_public(one) for one in agent.certificates(_site(body))],
+    }
+
+    async def answer(request: Request) -> Response:
+        if not hmac.compare_digest(
+            request.headers.get("authorization", "").encode(), f"Bearer {token}".encode()
+        ):
+            return JSONResponse({"error": "the token is missing or wrong"}, status_code=401)
+        raw = await request.body()
+        if (call := calls.get(request.path_params["what"])) is None or len(raw) > LONGEST:
+            return JSONResponse({"error": "no such question"}, status_code=404)
+        try:
+            return JSONResponse({"answer": to_wire(await run_in_threadpool(call, json.loads(raw)))})
+        except (GatewayError, ValueError, OSError) as error:
+            return JSONResponse({"error": str(error)}, status_code=409)
+
+    return Starlette(routes=[Route("/{what}", answer, methods=["POST"])])
+
+
+class _Told:
+    """Versions of the roster, which is replaced as a whole: a thousand sites are not told every second."""
+
+    def __init__(self) -> None:
+        self._roster, self._version = Roster(), ""
+
+    def of(self, roster: Roster, known: object) -> ToldRoster:
+        if roster is not self._roster or not self._version:
+            self._roster, self._version = roster, uuid.uuid4().hex
+        return ToldRoster(self._version, None if known == self._version else roster)
+
+
+def _site(body: Body) -> Site:
+    site = part(body, "site", Site)
+    _name(site.name)
+    return site
+
+
+def _name(name: str) -> str:
+    """It becomes a part of paths. Raises ProxyError."""
+    if not rules.SITE.accepts(name):
+        raise ProxyError(f"{name!r} is no site's name: {rules.SITE.text}")
+    return name
+
+
+def _public(found: DomainCertificate) -> DomainCertificate:
+    if found.certificate is None:
+        return found
+    return replace(found, certificate=replace(found.certificate, chain="", key=""))
