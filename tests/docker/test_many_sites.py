@@ -22,6 +22,8 @@ BROKEN = {
     "s0700": ("could not build types_hash", "", f"types {{ text/x {'x' * 99}; }} types_hash_bucket_size 32;"),
 }
 NAMES = [f"s{number:04}" for number in range(SITES)]
+# As long as a name may be (RFC 1035 section 2.3.4).
+LONGEST = ".".join(["x" * 63, "x" * 63, "x" * 63, "x" * 61])
 SOON_S = 60.0
 
 
@@ -42,11 +44,11 @@ def plane(gateway_image: str, network: str) -> Iterator[Plane]:
         yield plane
 
 
-def add(plane: Plane, name: str, line: str = "UPSTREAM=app:8000\n") -> None:
+def add(plane: Plane, name: str, line: str = "UPSTREAM=app:8000\n", *, domain: str = "") -> None:
     """Whole, by rename."""
     sites = plane.folder / "config" / "sites"
     new = sites / f".{name}.new"
-    new.write_text(f"DOMAIN={name}.test\n{line}")
+    new.write_text(f"DOMAIN={domain or f'{name}.test'}\n{line}")
     new.replace(sites / f"{name}.env")
 
 
@@ -79,7 +81,7 @@ def test_the_broken_sites_are_named_with_their_reasons_and_all_others_answer(pla
 
 def test_one_comes_and_one_goes_without_losing_a_request_of_another(plane: Plane) -> None:
     with Load(Target("127.0.0.1", plane.port, "shop.test"), connections=16, think_s=0.05) as load:
-        add(plane, "newcomer")
+        add(plane, "newcomer", domain=f"newcomer.test,{LONGEST}")
         eventually(lambda: plane.get(host="newcomer.test")[0] == 503, within_s=SOON_S)
         (plane.folder / "config" / "sites" / "s0000.env").unlink()
         eventually(lambda: standings(plane)["s0000"] == "dropped", within_s=SOON_S)
@@ -87,5 +89,6 @@ def test_one_comes_and_one_goes_without_losing_a_request_of_another(plane: Plane
     assert [r for r in load.records if not r.complete] == []
     assert len(load.records) > 500
     assert "Back soon" in plane.get(host="newcomer.test")[1]
+    assert "Back soon" in plane.get(host=LONGEST)[1]
     assert plane.get(host="s0000.test")[0] is None
     assert "Back soon" in plane.get(host="s0001.test")[1]
