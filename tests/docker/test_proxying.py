@@ -98,7 +98,7 @@ def test_an_upload_reaches_the_application_whole_or_as_it_comes(
         head = f"POST / HTTP/1.1\r\nHost: {host}\r\nContent-Length: {size}\r\n\r\n"
         peer.sendall(head.encode() + bytes(size // 2))
         time.sleep(0.3)
-        assert uploads() - before == begun
+        eventually(lambda: uploads() - before == begun)
         assert not proxy.is_idle(SITES[host.split(".")[0]], Slot.BLUE)
         peer.sendall(bytes(size - size // 2))
         assert peer.recv(4096).startswith(b"HTTP/1.1 200")
