@@ -6,17 +6,22 @@ import fcntl
 import logging
 import os
 import sys
+import threading
 from pathlib import Path
 
 import uvicorn
 
 from gateway.agent import live
-from gateway.api import create_app
+from gateway.api import create_app, create_metrics_app
 from gateway.directory import Directory
 from gateway.errors import Failed, GatewayError
+from gateway.metrics import Metrics
 from gateway.paths import CONTROLLER_SOCKET as SOCKET
 from gateway.settings.parsing import at_start
 from gateway.wiring import build
+
+# Connections to the port of the metrics; one more is answered 503.
+SCRAPERS = 16
 
 
 def main() -> None:
@@ -34,16 +39,27 @@ def main() -> None:
     agent.reconcile()
     gateway.controller.resume()
     live.watch(settings, agent)
+    _serve_metrics(gateway.metrics, settings.metrics_port)
     Path(SOCKET).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(SOCKET).unlink(missing_ok=True)
     uvicorn.run(
-        create_app(gateway.controller, gateway.views),
+        create_app(gateway.controller, gateway.views, gateway.metrics),
         uds=SOCKET,
         log_level="warning",
         access_log=False,
         timeout_graceful_shutdown=1,
     )
     os.close(lock)
+
+
+def _serve_metrics(metrics: Metrics, port: int | None) -> None:
+    """Beside everything else: a port that is taken is logged, and deploys go on."""
+    if port is None:
+        return
+    options = {"host": "", "port": port, "log_level": "warning", "access_log": False}
+    options["limit_concurrency"] = SCRAPERS
+    app = create_metrics_app(metrics)
+    threading.Thread(target=uvicorn.run, args=(app,), kwargs=options, daemon=True).start()
 
 
 def _only_one(state_dir: Path) -> int:

@@ -11,7 +11,9 @@ STATE_DIR = "/var/lib/gateway"
 CONFIG_DIR = "/etc/gateway"
 HTTP_PORT = 80
 # Read once, from the environment only: what hangs on them can't be moved while the gateway runs.
-AT_START = tuple(PREFIX + name for name in ("CERTS_DIR", "CONFIG_DIR", "NETWORK", "STATE_DIR"))
+AT_START = tuple(
+    PREFIX + name for name in ("CERTS_DIR", "CONFIG_DIR", "METRICS_PORT", "NETWORK", "STATE_DIR")
+)
 
 _SITE = Site(name="site", domains=(), service="", port=1, stack_file="")  # for the defaults of the model
 _PROBE = _SITE.probe
@@ -85,6 +87,14 @@ GATEWAY: tuple[Variable, ...] = (
         str(HTTP_PORT),
         "Port on which nginx serves the sites.",
         "8080",
+        Scope.GATEWAY,
+    ),
+    Variable(
+        "METRICS_PORT",
+        rules.PORT,
+        None,
+        "Port on which `/metrics` is served to who reaches the container; unset, on none.",
+        "9100",
         Scope.GATEWAY,
     ),
     Variable(
