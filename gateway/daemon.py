@@ -39,7 +39,8 @@ def main() -> None:
     agent.reconcile()
     gateway.controller.resume()
     live.watch(settings, agent)
-    _serve_metrics(gateway.metrics, settings.metrics_port)
+    if port := settings.metrics_port:
+        threading.Thread(target=_serve_metrics, args=(gateway.metrics, port), daemon=True).start()
     Path(SOCKET).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(SOCKET).unlink(missing_ok=True)
     uvicorn.run(
@@ -52,14 +53,17 @@ def main() -> None:
     os.close(lock)
 
 
-def _serve_metrics(metrics: Metrics, port: int | None) -> None:
-    """Beside everything else: a port that is taken is logged, and deploys go on."""
-    if port is None:
-        return
-    options = {"host": "", "port": port, "log_level": "warning", "access_log": False}
-    options["limit_concurrency"] = SCRAPERS
-    app = create_metrics_app(metrics)
-    threading.Thread(target=uvicorn.run, args=(app,), kwargs=options, daemon=True).start()
+def _serve_metrics(metrics: Metrics, port: int) -> None:
+    """For ever. A port that is taken ends this thread, with a line in the log; deploys go on."""
+    metrics.look()  # the first look at a thousand certificates takes seconds, later ones do not
+    uvicorn.run(
+        create_metrics_app(metrics),
+        host="",  # every address, of IPv6 too
+        port=port,
+        log_level="warning",
+        access_log=False,
+        limit_concurrency=SCRAPERS,
+    )
 
 
 def _only_one(state_dir: Path) -> int:

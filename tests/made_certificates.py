@@ -38,3 +38,8 @@ def make_certificate(folder: Path, stem: str, *names: str, days: float = 90, pas
     chain = builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
     (folder / f"{stem}.crt").write_bytes(chain)
     (folder / f"{stem}.key").write_bytes(key.private_bytes(*form))
+
+
+def read_until(crt: Path) -> float:
+    """When it ends, in seconds since the epoch."""
+    return x509.load_pem_x509_certificate(crt.read_bytes()).not_valid_after_utc.timestamp()
