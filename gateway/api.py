@@ -17,15 +17,17 @@ from gateway.controller import Controller, Order
 from gateway.core.model import Phase
 from gateway.core.plan import Request
 from gateway.core.transitions import TERMINAL, WAITING
+from gateway.metrics import Metrics, as_text, as_values
 from gateway.views import Views
 
 Body = Mapping[str, Any]
 Line = dict[str, Any] | None  # of a deployment's progress; None is a heartbeat
 MAY_STOP_AT = {Phase.READY, *WAITING, *TERMINAL}
+CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"  # of Prometheus' text format
 HTTP_STATUS = {1: 409, 2: 400, 4: 500, 5: 423, 6: 503}
 
 
-def create_app(controller: Controller, views: Views) -> Starlette:
+def create_app(controller: Controller, views: Views, metrics: Metrics) -> Starlette:
     """Every answer is JSON; an error is {"error", "problems", "exit_code"}."""
 
     def told(order: Order | None) -> Any:
@@ -73,14 +75,33 @@ def create_app(controller: Controller, views: Views) -> Starlette:
         lines = map(told_whole(number), views.progress(number).follow())
         return StreamingResponse(_ndjson(lines), media_type="application/x-ndjson")
 
+    async def measured(request: HttpRequest) -> Response:
+        return JSONResponse(await run_in_threadpool(_measured, metrics))
+
     routes = [
         Route("/sites", sites),
         Route("/configuration", configuration),
+        Route("/metrics", measured),
         Route("/sites/{site}/{verb}", _known(verb, verbs), methods=["GET", "POST"]),
         Route("/deployments/{number:int}", deployment),
         Route("/deployments/{number:int}/progress", progress),
     ]
     return Starlette(routes=routes, exception_handlers={errors.GatewayError: _refused, Exception: _bug})
+
+
+def _measured(metrics: Metrics) -> dict[str, Any]:
+    found = metrics.look()
+    return {"text": as_text(found), "samples": as_values(found)}
+
+
+def create_metrics_app(metrics: Metrics) -> Starlette:
+    """For a port of its own: whoever reaches it can read the metrics, and do nothing else."""
+
+    async def scrape(request: HttpRequest) -> Response:
+        text = await run_in_threadpool(lambda: as_text(metrics.look()))
+        return Response(text, media_type=CONTENT_TYPE)
+
+    return Starlette(routes=[Route("/metrics", scrape)])
 
 
 def _known(

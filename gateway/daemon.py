@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -20,19 +21,23 @@ from gateway.adapters.waiting import WaitingFile
 from gateway.agent import live
 from gateway.agent.api import Agent
 from gateway.agent.api import create_app as create_agent_app
-from gateway.api import create_app
+from gateway.api import create_app, create_metrics_app
 from gateway.controller import Controller
 from gateway.core.roster import Roster
 from gateway.directory import Directory
 from gateway.errors import Failed, GatewayError
+from gateway.metrics import Metrics
 from gateway.paths import CONTROLLER_SOCKET as SOCKET
 from gateway.settings import Settings
 from gateway.settings.parsing import at_start
-from gateway.wiring import Gateway, build, journal_of, local_certificates, local_proxy, remote_agent
+from gateway.wiring import Gateway, build, journal_of, local_plane, remote_agent
 
 log = logging.getLogger("gateway")
 # How often the controller tells the agent which sites wait, and hears which sites there are.
 EXCHANGE_S = 1.0
+
+# Connections to the port of the metrics; one more is answered 503.
+SCRAPERS = 16
 
 
 def main() -> None:
@@ -51,17 +56,12 @@ def run_both(settings: Settings) -> None:
     journal = journal_of(settings)
     agent = live.reconciler(os.environ, settings, waiting=journal.in_progress)
     # The sites are the agent's to say; which of them wait for a deployment is the controller's.
-    gateway = build(
-        settings,
-        Directory(lambda: agent.roster, agent.forget),
-        journal=journal,
-        proxy=local_proxy(settings),
-        certificates=local_certificates(settings),
-    )
+    directory = Directory(lambda: agent.roster, agent.forget)
+    gateway = build(settings, directory, journal=journal, plane=local_plane(settings))
     agent.reconcile()
     gateway.controller.resume()
     live.watch(settings, agent)
-    _serve_people(gateway)
+    _serve_people(gateway, settings)
 
 
 def run_agent(settings: Settings) -> None:
@@ -74,7 +74,7 @@ def run_agent(settings: Settings) -> None:
 
     agent.reconcile()
     live.watch(settings, agent)
-    asked = Agent(local_proxy(settings), roster, agent.forget, local_certificates(settings))
+    asked = Agent(local_plane(settings), roster, agent.forget)
     host, port = settings.agent
     _serve(create_agent_app(asked, token), host=host, port=port)
 
@@ -83,15 +83,10 @@ def run_controller(settings: Settings) -> None:
     """Beside no nginx: the agent of another container is asked and ordered."""
     journal, remote = journal_of(settings), remote_agent(settings)
     known = KnownRoster(remote, journal.in_progress)
-    gateway = build(
-        settings,
-        Directory(known.look, known.forget),
-        journal=journal,
-        proxy=remote,
-        certificates=remote.certificates,
-    )
+    directory = Directory(known.look, known.forget)
+    gateway = build(settings, directory, journal=journal, plane=remote.plane)
     threading.Thread(target=_exchange, args=(known, gateway.controller), daemon=True).start()
-    _serve_people(gateway)
+    _serve_people(gateway, settings)
 
 
 def _exchange(known: KnownRoster, controller: Controller) -> None:
@@ -111,17 +106,24 @@ def _exchange(known: KnownRoster, controller: Controller) -> None:
         time.sleep(EXCHANGE_S)
 
 
-def _serve_people(gateway: Gateway) -> None:
-    """The API behind the command line."""
+def _serve_people(gateway: Gateway, settings: Settings) -> None:
+    """The API behind the command line, and the metrics where they have a port."""
+    if port := settings.metrics_port:
+        threading.Thread(target=_serve_metrics, args=(gateway.metrics, port), daemon=True).start()
     Path(SOCKET).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(SOCKET).unlink(missing_ok=True)
-    _serve(create_app(gateway.controller, gateway.views), uds=SOCKET)
+    _serve(create_app(gateway.controller, gateway.views, gateway.metrics), uds=SOCKET)
 
 
-def _serve(app: Starlette, *, uds: str | None = None, host: str = "", port: int = 0) -> None:
-    uvicorn.run(
-        app, uds=uds, host=host, port=port, log_level="warning", access_log=False, timeout_graceful_shutdown=1
-    )
+def _serve_metrics(metrics: Metrics, port: int) -> None:
+    """For ever. A port that is taken ends this thread, with a line in the log; deploys go on."""
+    metrics.look()  # the first look at a thousand certificates takes seconds, later ones do not
+    # Every address, of IPv6 too.
+    _serve(create_metrics_app(metrics), host="", port=port, limit_concurrency=SCRAPERS)
+
+
+def _serve(app: Starlette, **where: Any) -> None:
+    uvicorn.run(app, log_level="warning", access_log=False, timeout_graceful_shutdown=1, **where)
 
 
 def _only_one(state_dir: Path) -> int:

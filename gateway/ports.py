@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from gateway.core.model import ProbeResult, Release, Replica, Routing, Sample, Site, Slot
+from gateway.core.serving import DomainCertificate
 
 
 class Proxy(Protocol):
@@ -25,6 +27,23 @@ class Proxy(Protocol):
 
     def sample(self, site: Site, slot: Slot) -> Sample:
         """Answers counted for the slot since its routing was last published as observed."""
+
+
+Certificates = Callable[[Site], Sequence[DomainCertificate]]
+
+
+@dataclass(frozen=True, slots=True)
+class DataPlane:
+    """An nginx with its agent, beside us or in another container.
+
+    `routing` is what a site's requests find now; `generation` is the configuration that nginx runs, None: it
+    does not answer.
+    """
+
+    proxy: Proxy
+    certificates: Certificates
+    routing: Callable[[Site], Routing]
+    generation: Callable[[], str | None]
 
 
 class Engine(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateway import errors
@@ -13,11 +12,11 @@ from gateway.core.roster import Entry, Standing
 from gateway.core.serving import DomainCertificate
 from gateway.core.transitions import TERMINAL, WAITING
 from gateway.directory import Directory
+from gateway.ports import Certificates
 from gateway.progress import Progress
 from gateway.runner import Runner
 from gateway.world import World
 
-Certificates = Callable[[Site], Sequence[DomainCertificate]]
 DAY_S = 86400
 
 

@@ -10,6 +10,7 @@ from gateway.adapters.certificates import CertificateFolder
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
 from gateway.adapters.journal import SqliteJournal
+from gateway.adapters.master import NginxMaster
 from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.remote import RemoteAgent
@@ -19,11 +20,12 @@ from gateway.controller import Controller
 from gateway.core.model import Site
 from gateway.core.serving import DomainCertificate
 from gateway.directory import Directory
+from gateway.metrics import Metrics
 from gateway.paths import ROUTING_DIR
-from gateway.ports import Proxy
+from gateway.ports import Certificates, DataPlane
 from gateway.runner import Runner
 from gateway.settings import Settings
-from gateway.views import Certificates, Views
+from gateway.views import Views
 from gateway.world import World
 
 
@@ -31,6 +33,7 @@ from gateway.world import World
 class Gateway:
     controller: Controller
     views: Views
+    metrics: Metrics
 
 
 def journal_of(settings: Settings) -> SqliteJournal:
@@ -38,16 +41,15 @@ def journal_of(settings: Settings) -> SqliteJournal:
     return SqliteJournal(Path(settings.state_dir) / "journal.sqlite3", SystemClock())
 
 
-def local_proxy(settings: Settings) -> NginxProxy:
+def local_plane(settings: Settings) -> DataPlane:
     """The nginx beside us."""
-    return NginxProxy(RoutingFiles(ROUTING_DIR, settings.state_dir), ObservedAnswers())
-
-
-def local_certificates(settings: Settings) -> Certificates:
-    def certificates(site: Site) -> Sequence[DomainCertificate]:
-        return CertificateFolder(settings.certs_dir, now=SystemClock().now()).of(site)
-
-    return certificates
+    files = RoutingFiles(ROUTING_DIR, settings.state_dir)
+    return DataPlane(
+        proxy=NginxProxy(files, ObservedAnswers()),
+        certificates=_certificates(settings.certs_dir),
+        routing=lambda site: files.shown(site.name),
+        generation=NginxMaster().generation,
+    )
 
 
 def remote_agent(settings: Settings) -> RemoteAgent:
@@ -55,16 +57,23 @@ def remote_agent(settings: Settings) -> RemoteAgent:
     return RemoteAgent(settings.agent, read_token(settings.token_file))
 
 
-def build(
-    settings: Settings,
-    directory: Directory,
-    *,
-    journal: SqliteJournal,
-    proxy: Proxy,
-    certificates: Certificates,
-) -> Gateway:
+def build(settings: Settings, directory: Directory, *, journal: SqliteJournal, plane: DataPlane) -> Gateway:
     clock = SystemClock()
-    world = World(engine=ComposeEngine(settings.network), proxy=proxy, journal=journal, clock=clock)
+    world = World(engine=ComposeEngine(settings.network), proxy=plane.proxy, journal=journal, clock=clock)
     runner = Runner(world)
-    views = Views(directory, world, runner, certificates)
-    return Gateway(Controller(directory, world, runner), views)
+    metrics = Metrics(directory, world, plane)
+    views = Views(directory, world, runner, plane.certificates)
+    return Gateway(Controller(directory, world, runner), views, metrics)
+
+
+def _certificates(certs_dir: str) -> Certificates:
+    """Each is read anew, and looked over only when it has changed."""
+    clock = SystemClock()
+    look = CertificateFolder(certs_dir, now=clock.now())
+
+    def certificates(site: Site) -> Sequence[DomainCertificate]:
+        nonlocal look
+        look = CertificateFolder(certs_dir, now=clock.now(), previous=look)
+        return look.of(site)
+
+    return certificates

@@ -93,3 +93,8 @@ def make_certificate(
 
 def _named(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def read_until(crt: Path) -> float:
+    """When it ends, in seconds since the epoch."""
+    return x509.load_pem_x509_certificate(crt.read_bytes()).not_valid_after_utc.timestamp()

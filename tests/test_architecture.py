@@ -15,7 +15,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LONGEST = 60  # lines of a function
-SLOW = ("docker", "httpx", "jinja2", "watchdog", "starlette", "uvicorn", "requests")
+SLOW = ("docker", "httpx", "jinja2", "watchdog", "starlette", "uvicorn", "requests", "prometheus_client")
 
 # Who may import adapters, and why.
 MAY_IMPORT_ADAPTERS = {
@@ -44,6 +44,7 @@ HOMES = {
     "dotenv": ("gateway.adapters.",),
     "starlette": ("gateway.api",),
     "uvicorn": ("gateway.daemon",),
+    "prometheus_client": ("gateway.metrics",),
 }
 READS_ENVIRONMENT = {
     "gateway.daemon": "the settings of agent and controller",
@@ -59,7 +60,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gateway.agent",),
     ("gateway.wiring",),
     ("gateway.api",),
-    ("gateway.views", "gateway.controller"),
+    ("gateway.views", "gateway.controller", "gateway.metrics"),
     ("gateway.runner",),
     ("gateway.perform", "gateway.diagnose"),
     ("gateway.deploy", "gateway.world", "gateway.progress", "gateway.directory"),

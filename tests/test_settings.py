@@ -47,6 +47,7 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_VIRTUAL_PORT": "65535",
         "GATEWAY_PATH_PREFIX": "/shop/v1.0/",
         "GATEWAY_CERTS_DIR": "/srv/certs",
+        "GATEWAY_METRICS_PORT": "9100",
         "GATEWAY_HTTPS_PORT": "8443",
         "GATEWAY_EXTERNAL_HTTPS_PORT": "9443",
         "GATEWAY_HTTP3": "on",
@@ -108,7 +109,8 @@ def test_every_variable_reaches_its_field() -> None:
         trusted_proxies=("10.0.0.0/8", "2001:db8::/32"),
         forwarded_header=True,
     )
-    assert parse(env) == Settings((site,), 8080, "/config", "edge_1", "/srv/gateway", "/srv/certs", edge)
+    once = (8080, "/config", "edge_1", "/srv/gateway", "/srv/certs", edge, 9100)
+    assert parse(env) == Settings((site,), *once)
 
 
 def test_several_sites_keep_their_order_and_get_their_own_stack_file() -> None:

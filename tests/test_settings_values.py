@@ -57,6 +57,7 @@ BAD = {
     ],
     "VIRTUAL_PORT": ["0", "65536", "80;"],
     "CERTS_DIR": ["certs", "/a;b", "/a/../b"],
+    "METRICS_PORT": ["0", "65536", "127.0.0.1:9100"],
     "HTTPS_PORT": ["0", "443s"],
     "EXTERNAL_HTTPS_PORT": ["0", ":443"],
     "HTTP3": ["yes", "1", "ON"],

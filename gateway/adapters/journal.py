@@ -188,6 +188,16 @@ class SqliteJournal:
         rows = self._rows(f"SELECT DISTINCT site FROM deployments WHERE phase NOT IN ({marks})", *over)
         return {str(site) for (site,) in rows}
 
+    def counts(self) -> dict[tuple[str, Phase], int]:
+        """(site, phase) -> how many of its deployments are in it or ended so."""
+        rows = self._rows("SELECT site, phase, count(*) FROM deployments GROUP BY site, phase")
+        return {(site, Phase(phase)): count for site, phase, count in rows}
+
+    def last_in_slots(self) -> dict[tuple[str, Slot], str]:
+        """(site, slot) -> the release that was last started there."""
+        rows = self._rows("SELECT site, slot, release, max(number) FROM deployments GROUP BY site, slot")
+        return {(site, Slot(slot)): release for site, slot, release, _ in rows}
+
     def forget(self, site: str, *, keep: int) -> None:
         """Remove finished deployments beyond the newest `keep`, and releases that none left names.
 

@@ -12,6 +12,7 @@ from gateway import errors
 from gateway.core.model import ProbeResult, Routing, Sample, Site, Slot
 from gateway.core.roster import Roster
 from gateway.core.serving import DomainCertificate
+from gateway.ports import DataPlane
 from gateway.wire import ToldRoster, from_wire, to_wire
 
 # Beyond what the agent itself waits for nginx.
@@ -58,6 +59,17 @@ class RemoteAgent:
     def certificates(self, site: Site) -> tuple[DomainCertificate, ...]:
         """Without their keys."""
         return self._call(tuple[DomainCertificate, ...], "certificates", site=site)
+
+    def generation(self) -> str | None:
+        """The configuration that nginx runs; None: nobody answers."""
+        try:
+            return str(self._ask("generation") or "") or None
+        except errors.AgentUnreachable:
+            return None
+
+    @property
+    def plane(self) -> DataPlane:
+        return DataPlane(self, self.certificates, self.serving, self.generation)
 
     def _call(
         self, kind: type[T], what: str, timeout_s: float = ANSWER_TIMEOUT_S, /, **arguments: object

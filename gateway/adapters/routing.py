@@ -58,6 +58,13 @@ class RoutingFiles:
         if not (self._live / site).is_symlink():
             self._show(site, self.kept(site))
 
+    def shown(self, site: str) -> Routing:
+        """What nginx finds for a request. Raises Failed."""
+        try:
+            return routing_from_flag((self._live / site).readlink().name)
+        except OSError as error:
+            raise Failed(f"{self._live / site} can't be read: {error}") from error
+
     def kept(self, site: str) -> Routing:
         try:
             return routing_from_flag((self._state / site).read_text().strip())

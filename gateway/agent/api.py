@@ -5,7 +5,7 @@ from __future__ import annotations
 import hmac
 import json
 import uuid
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,7 +19,7 @@ from gateway.core.model import Routing, Site, Slot
 from gateway.core.roster import Roster
 from gateway.core.serving import DomainCertificate
 from gateway.errors import GatewayError, ProxyError
-from gateway.ports import Proxy
+from gateway.ports import DataPlane
 from gateway.settings import rules
 from gateway.wire import ToldRoster, part, to_wire
 
@@ -31,23 +31,23 @@ LONGEST = 1 << 20  # bytes of a question
 class Agent:
     """What the controller may ask of the gateway. `roster` is told which sites wait for a deployment."""
 
-    proxy: Proxy
+    plane: DataPlane
     roster: Callable[[Collection[str]], Roster]
     forget: Callable[[str], None]
-    certificates: Callable[[Site], Sequence[DomainCertificate]]
 
 
 def create_app(agent: Agent, token: str) -> Starlette:
     told = _Told()
     calls: dict[str, Callable[[Body], Any]] = {
-        "publish": lambda body: agent.proxy.publish(_site(body), part(body, "routing", Routing)),
-        "serving": lambda body: agent.proxy.serving(_site(body)),
-        "is_idle": lambda body: agent.proxy.is_idle(_site(body), part(body, "slot", Slot)),
-        "sample": lambda body: agent.proxy.sample(_site(body), part(body, "slot", Slot)),
-        "probe": lambda body: agent.proxy.probe(_site(body), part(body, "slot", Slot)),
+        "publish": lambda body: agent.plane.proxy.publish(_site(body), part(body, "routing", Routing)),
+        "serving": lambda body: agent.plane.proxy.serving(_site(body)),
+        "is_idle": lambda body: agent.plane.proxy.is_idle(_site(body), part(body, "slot", Slot)),
+        "sample": lambda body: agent.plane.proxy.sample(_site(body), part(body, "slot", Slot)),
+        "probe": lambda body: agent.plane.proxy.probe(_site(body), part(body, "slot", Slot)),
         "roster": lambda body: told.of(agent.roster(part(body, "waiting", list[str])), body.get("known")),
         "forget": lambda body: agent.forget(_name(part(body, "name", str))),
-        "certificates": lambda body: [_public(one) for one in agent.certificates(_site(body))],
+        "generation": lambda body: agent.plane.generation(),
+        "certificates": lambda body: [_public(one) for one in agent.plane.certificates(_site(body))],
     }
 
     async def answer(request: Request) -> Response:

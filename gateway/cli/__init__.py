@@ -12,7 +12,7 @@ from importlib.metadata import version
 
 import click
 
-from gateway.cli import abort, cleanup, config, deploy, history, plan, rollback, status, switch
+from gateway.cli import abort, cleanup, config, deploy, history, metrics, plan, rollback, status, switch
 from gateway.errors import Bug, GatewayError
 
 EXIT_CODES = """\b
@@ -37,7 +37,7 @@ def cli() -> None:
     """
 
 
-for _verb in (deploy, switch, rollback, status, history, plan, abort, cleanup, config):
+for _verb in (deploy, switch, rollback, status, history, metrics, plan, abort, cleanup, config):
     cli.add_command(_verb.command)
 
 

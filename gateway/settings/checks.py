@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.settings import rules, table
-from gateway.settings.named import Named, hosts, value
+from gateway.settings.named import Named, first, hosts, value
 from gateway.settings.table import PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 
@@ -84,6 +84,15 @@ def ports(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[N
             yield problem(name, given[name], f"must be {table.UPSTREAM.rule.text}")
         elif port in values and port.startswith(PREFIX) and values[name][1] not in (None, values[port]):
             yield problem(port, given[port], f"must be unset when {name} names a port")
+
+
+def metrics_port(given: Mapping[str, str], values: Mapping[str, Any]) -> Iterator[str]:
+    """It is never one of the sites'."""
+    name = f"{PREFIX}METRICS_PORT"
+    for var in VARIABLES:
+        taken = PREFIX + var.name
+        if var.name in ("HTTP_PORT", "HTTPS_PORT") and values.get(name) == first([taken], var, values):
+            yield problem(name, given[name], f"must be another port than {taken}")
 
 
 def shared_domains(values: Mapping[str, Any], named: Sequence[Named]) -> Iterator[str]:

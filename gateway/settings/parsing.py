@@ -18,7 +18,7 @@ from gateway.settings.variable import Scope, Variable
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the gateway runs with. `network` None: the controller finds it."""
+    """What the gateway runs with. `network` None: the controller finds it. `metrics_port` None: on none."""
 
     sites: tuple[Site, ...]
     http_port: int = table.HTTP_PORT
@@ -30,6 +30,7 @@ class Settings:
     agent: tuple[str, int] = rules.ADDRESS.read(table.AGENT)
     token_file: str = table.TOKEN_FILE
     edge: Edge = field(default_factory=Edge)
+    metrics_port: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
     problems += checks.missing(given, named) if named or needs_a_site else ()
     problems += checks.twice(given, named)
     problems += checks.ports(given, values, named)
+    problems += checks.metrics_port(given, values)
     problems += checks.shared_domains(values, named)
     if problems:
         raise SettingsInvalid(problems)
@@ -84,6 +86,7 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
         agent=once["AGENT"],
         token_file=once["TOKEN_FILE"],
         edge=serving.edge(once),
+        metrics_port=once["METRICS_PORT"],
     )
 
 

@@ -12,10 +12,8 @@ CONFIG_DIR = "/etc/gateway"
 HTTP_PORT = 80
 ROLE, AGENT, TOKEN_FILE = "all", "agent:9180", "/run/secrets/gateway_token"
 # Read once, from the environment only: what hangs on them can't be moved while the gateway runs.
-AT_START = tuple(
-    PREFIX + name
-    for name in ("AGENT", "CERTS_DIR", "CONFIG_DIR", "NETWORK", "ROLE", "STATE_DIR", "TOKEN_FILE")
-)
+_ONCE = ("AGENT", "CERTS_DIR", "CONFIG_DIR", "METRICS_PORT", "NETWORK", "ROLE", "STATE_DIR", "TOKEN_FILE")
+AT_START = tuple(PREFIX + name for name in _ONCE)
 
 _SITE = Site(name="site", domains=(), service="", port=1, stack_file="")  # for the defaults of the model
 _PROBE = _SITE.probe
@@ -90,6 +88,14 @@ GATEWAY: tuple[Variable, ...] = (
         str(HTTP_PORT),
         "Port on which nginx serves the sites.",
         "8080",
+        Scope.GATEWAY,
+    ),
+    Variable(
+        "METRICS_PORT",
+        rules.PORT,
+        None,
+        "Port on which `/metrics` is served to who reaches the container; unset, on none.",
+        "9100",
         Scope.GATEWAY,
     ),
     Variable(

@@ -110,6 +110,14 @@ def test_only_root_and_nginx_reach_the_internal_sockets(plane: Plane) -> None:
     assert shown == ["root", "nginx", "750"]
 
 
+def test_by_default_nothing_but_the_sites_ports_is_listened_on(plane: Plane) -> None:
+    """The metrics' neither."""
+    listening = docker("exec", plane.name, "cat", "/proc/net/tcp", "/proc/net/tcp6").stdout.splitlines()
+    local = [words[1] for line in listening if (words := line.split())[3] == "0A"]
+    reachable = [address for address in local if not address.startswith("0B00007F")]  # Docker's DNS
+    assert {int(address.rpartition(":")[2], 16) for address in reachable} <= {80, 443}
+
+
 def test_nginx_accepts_its_whole_configuration_with_a_bounded_worker_shutdown(plane: Plane) -> None:
     shown = docker("exec", plane.name, "nginx", "-T").stdout
     assert "worker_shutdown_timeout 3605s;" in shown
