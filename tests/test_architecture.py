@@ -20,6 +20,7 @@ SLOW = ("docker", "httpx", "jinja2", "watchdog", "starlette", "uvicorn", "reques
 # Who may import adapters, and why.
 MAY_IMPORT_ADAPTERS = {
     "gateway.wiring": "the composition root",
+    "gateway.daemon": "the composition root of each role",
     "gateway.agent.live": "the agent's composition root",
     "gateway.agent.reconcile": "one path through files and nginx, each with one adapter and no fake",
     "gateway.agent.texts": "renders each site",
@@ -34,6 +35,7 @@ MAY_IMPORT_ADAPTERS = {
 HOMES = {
     "docker": ("gateway.adapters.",),
     "requests": ("gateway.adapters.",),
+    "cattrs": ("gateway.wire",),
     "cryptography": ("gateway.adapters.certificates",),
     "jinja2": ("gateway.adapters.",),
     "watchdog": ("gateway.adapters.",),
@@ -42,7 +44,7 @@ HOMES = {
     "click": ("gateway.cli",),
     "rich": ("gateway.cli",),
     "dotenv": ("gateway.adapters.",),
-    "starlette": ("gateway.api",),
+    "starlette": ("gateway.api", "gateway.agent.api", "gateway.daemon"),
     "uvicorn": ("gateway.daemon",),
     "prometheus_client": ("gateway.metrics",),
 }
@@ -65,7 +67,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gateway.perform", "gateway.diagnose"),
     ("gateway.deploy", "gateway.world", "gateway.progress", "gateway.directory"),
     ("gateway.adapters",),
-    ("gateway.ports", "gateway.settings"),
+    ("gateway.ports", "gateway.settings", "gateway.wire"),
     (
         "gateway.core.history",
         "gateway.core.plan",

@@ -172,7 +172,7 @@ def test_who_can_t_be_reached_is_not_asked_for_each_site(gateway: Gateway) -> No
         asked.append(site)
         raise Unreachable("no answer")
 
-    found = parsed(as_text(replace(gateway.metrics(), routing=unreachable).look()))
+    found = parsed(as_text(_with_routing(gateway.metrics(), unreachable).look()))
     assert up(found)["routing"] == 0
     assert len(asked) == 1
 
@@ -219,3 +219,7 @@ def test_the_port_is_never_one_of_the_sites(given: dict[str, str], taken: str) -
     problem = f"^GATEWAY_METRICS_PORT='[0-9]+' must be another port than GATEWAY_{taken}$"
     with pytest.raises(SettingsInvalid, match=problem):
         parse(env)
+
+
+def _with_routing(metrics: Metrics, routing: Callable[[Site], Routing]) -> Metrics:
+    return replace(metrics, plane=replace(metrics.plane, routing=routing))

@@ -48,6 +48,9 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_PATH_PREFIX": "/shop/v1.0/",
         "GATEWAY_CERTS_DIR": "/srv/certs",
         "GATEWAY_METRICS_PORT": "9100",
+        "GATEWAY_ROLE": "controller",
+        "GATEWAY_AGENT": "10.0.3.2:9180",
+        "GATEWAY_TOKEN_FILE": "/run/secrets/token",
         "GATEWAY_HTTPS_PORT": "8443",
         "GATEWAY_EXTERNAL_HTTPS_PORT": "9443",
         "GATEWAY_HTTP3": "on",
@@ -109,7 +112,8 @@ def test_every_variable_reaches_its_field() -> None:
         trusted_proxies=("10.0.0.0/8", "2001:db8::/32"),
         forwarded_header=True,
     )
-    once = (8080, "/config", "edge_1", "/srv/gateway", "/srv/certs", edge, 9100)
+    part = ("controller", ("10.0.3.2", 9180), "/run/secrets/token")
+    once = (8080, "/config", "edge_1", "/srv/gateway", "/srv/certs", *part, edge, 9100)
     assert parse(env) == Settings((site,), *once)
 
 
