@@ -103,7 +103,7 @@ def test_a_quarantined_site_is_named_and_its_reason_is_not(gateway: Gateway) -> 
 
 
 def test_the_slot_that_serves_is_named_with_the_release_in_it(gateway: Gateway) -> None:
-    for release, slot in (("r1", Slot.BLUE), ("r2", Slot.GREEN), ("r3", Slot.BLUE)):
+    for release, slot in (("r1", Slot.GREEN), ("r2", Slot.GREEN), ("r3", Slot.BLUE)):
         gateway.journal.save(
             replace(
                 gateway.journal.begin(replace(FIRST, release=release, slot=slot)),

@@ -111,7 +111,8 @@ def test_only_root_and_nginx_reach_the_internal_sockets(plane: Plane) -> None:
 
 
 def test_by_default_nothing_but_the_sites_ports_is_listened_on(plane: Plane) -> None:
-    """The metrics' neither."""
+    """The metrics' neither, once the daemon is up."""
+    docker("exec", plane.name, "gateway", "metrics")
     listening = docker("exec", plane.name, "cat", "/proc/net/tcp", "/proc/net/tcp6").stdout.splitlines()
     local = [words[1] for line in listening if (words := line.split())[3] == "0A"]
     reachable = [address for address in local if not address.startswith("0B00007F")]  # Docker's DNS

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import suppress
 
 import httpx
 import pytest
@@ -26,7 +28,16 @@ def plane(gateway_image: str, network: str) -> Iterator[Plane]:
 @pytest.fixture(scope="module")
 def scraped(plane: Plane) -> httpx.Client:
     where = docker("port", plane.name, "9100").stdout.splitlines()[0]
-    return httpx.Client(base_url=f"http://{where}", transport=httpx.HTTPTransport(retries=10))
+    client = httpx.Client(base_url=f"http://{where}")
+
+    def answers() -> bool:
+        """Where nobody listens, Docker's own proxy hangs up."""
+        with suppress(httpx.TransportError):
+            return client.get("/metrics").is_success
+        return False
+
+    eventually(answers)
+    return client
 
 
 def values(text: str) -> dict[str, float]:
@@ -76,13 +87,27 @@ def test_the_sites_do_not_serve_it(plane: Plane) -> None:
     assert "gateway_site_info" not in plane.get("/metrics")[1]
 
 
+def test_who_holds_the_port_s_connections_keeps_scrapers_away_and_no_order(
+    plane: Plane, scraped: httpx.Client
+) -> None:
+    url = scraped.base_url.join("/metrics")
+    held = [socket.create_connection((url.host, url.port or 0)) for _ in range(20)]
+    try:
+        eventually(lambda: httpx.get(url).status_code == 503)
+        assert "gateway_site_info" in docker("exec", plane.name, "gateway", "metrics").stdout
+    finally:
+        for each in held:
+            each.close()
+    eventually(lambda: httpx.get(url).status_code == 200)
+
+
 def test_a_scrape_goes_on_without_nginx(plane: Plane, scraped: httpx.Client) -> None:
     """Its socket is taken away and put back: nobody can ask it meanwhile."""
-    socket = plane.folder / "run" / "nginx.sock"
-    socket.rename(socket.with_suffix(".away"))
+    path = plane.folder / "run" / "nginx.sock"
+    path.rename(path.with_suffix(".away"))
     try:
         found = values(scraped.get("/metrics").text)
     finally:
-        socket.with_suffix(".away").rename(socket)
+        path.with_suffix(".away").rename(path)
     assert found["gateway_up part=nginx"] == 0
     assert found["gateway_site_live release=r0 site=shop slot=green"] == 1
