@@ -67,7 +67,8 @@ def desire(
         if shared := [d for d in each.site.hosts if owners[d] != name]:
             del found[name]
             own = tuple(d for d in each.site.domains if owners[d] == name)
-            reasons = [f"{table.DOMAIN.name}: {d!r} is the domain of {owners[d]}" for d in shared]
+            said = _said_by({file.name: file for file in files or ()}[name])
+            reasons = [f"{said}: {d!r} is the domain of {owners[d]}" for d in shared]
             refused[name] = Refused(tuple(reasons), own)
     every = fixed | found
     sites = tuple(each.site for each in every.values())
@@ -95,6 +96,12 @@ def _read(file: SiteFile, env: Mapping[str, str], taken: Iterable[str]) -> Wante
         return parse_site(file.name, given, env)
     except SettingsInvalid as error:
         return Refused(error.problems, own)
+
+
+def _said_by(file: SiteFile) -> str:
+    """The name under which a file gives its site's domains."""
+    names = (name for one in table.DOMAIN.names for name in (one, PREFIX + one))
+    return next(name for name in names if file.values.get(name))
 
 
 def _unprefixed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
