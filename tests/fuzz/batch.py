@@ -36,6 +36,7 @@ def run(seed: int, examples: int) -> Batch:
         deadline=None,
         suppress_health_check=list(HealthCheck),
         print_blob=False,
+        report_multiple_bugs=False,
     )
     @given(cases(seed))
     def holds(case: Case) -> None:

@@ -196,8 +196,8 @@ class _Marks:
 
 
 def _rendered(candidate: Candidate, desired: Desired, case: Case, place: Place) -> None:
-    files = dict(candidate.rendered().files)
-    generation = candidate.rendered().generation
+    rendered = candidate.rendered()
+    files = dict(rendered.files)
     marks = _Marks()
     twin_place = replace(place, edge=marks.put(place.edge))
     renderer = _renderer(twin_place)
@@ -226,7 +226,7 @@ def _rendered(candidate: Candidate, desired: Desired, case: Case, place: Place) 
         _equal(files.pop(f"sites/{name}.conf"), marks.back(texts[name]))
     ours = renderer.assemble(twins, texts)
     _equal(files.pop("main.conf"), marks.back(ours.files["main.conf"]))
-    http = marks.back(ours.files["http.conf"]).replace(ours.generation, generation)
+    http = marks.back(ours.files["http.conf"]).replace(ours.generation, rendered.generation)
     _equal(files.pop("http.conf"), http)
     if files:
         raise Escape(f"{sorted(files)} belong to nobody")

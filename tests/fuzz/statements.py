@@ -38,8 +38,8 @@ def statements(text: str, *, depth: int | None = None) -> list[list[str]]:
 
 def _bare(text: str, at: int) -> tuple[str, int]:
     begin = at
-    while text[at] not in " \t\r\n;" and not (text[at] == "{" and text[at - 1] != "$"):
-        at += 2 if text[at] == "\\" else 1
+    while text[at] not in " \t\r\n;{":
+        at += 2 if text[at] == "\\" or text.startswith("${", at) else 1
         if at >= len(text):
             raise ValueError("a backslash at the end")
     return text[begin:at], at
