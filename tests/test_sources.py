@@ -126,3 +126,10 @@ def test_what_is_read_at_the_start_needs_no_site_and_leaves_mistakes_to_the_rest
     env = {"GATEWAY_CONFIG_DIR": "/config", "GATEWAY_STATE_DIR": "not absolute", "GATEWAY_KEEP_S": "x"}
     found = at_start(env)
     assert (found.config_dir, found.state_dir, found.network) == ("/config", "/var/lib/gateway", None)
+
+
+def test_a_domain_of_another_is_told_by_the_variable_that_names_it() -> None:
+    theirs = SiteFile("b", {"VIRTUAL_HOST": "x.test", "UPSTREAM": "app:1"})
+    assert reasons(desire({}, [file("a", "x.test"), theirs])) == {
+        "b": "VIRTUAL_HOST: 'x.test' is the domain of a"
+    }
