@@ -137,3 +137,10 @@ def test_only_a_file_that_has_changed_is_looked_over_again() -> None:
     shared = desire(ONE | {"GATEWAY_KEEP_S": "7"}, [file("a")], known=known).wanted
     assert shared["a"].site.keep_s == 7
     assert len(known) == 1  # nothing of what is gone is kept
+
+
+def test_a_domain_of_another_is_told_by_the_variable_that_names_it() -> None:
+    theirs = SiteFile("b", {"VIRTUAL_HOST": "x.test", "UPSTREAM": "app:1"})
+    assert reasons(desire({}, [file("a", "x.test"), theirs])) == {
+        "b": "VIRTUAL_HOST: 'x.test' is the domain of a"
+    }

@@ -30,6 +30,7 @@ def words(text: str) -> list[tuple[str, ...]]:
         (r'a "\"x\\\n\q";', [("a", '"x\\\n\\q')]),
         (r"a b\ c\;d;", [("a", r"b\ c\;d")]),
         ("a ${b}c;", [("a", "${b}c")]),
+        ("${}#a\\", None),  # whatever comes after it: this ${ opens no block
         ('if ($a = "b") { c; }', [("if", "($a", "=", "b", ")"), ("c",)]),
         (r"location ~ \.php$ { d; }", [("location", "~", r"\.php$"), ("d",)]),
         ("a 'b'c;", None),

@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import ChoiceLoader, DictLoader, FileSystemLoader, StrictUndefined, TemplateSyntaxError
+from jinja2 import (
+    BytecodeCache,
+    ChoiceLoader,
+    DictLoader,
+    FileSystemLoader,
+    StrictUndefined,
+    TemplateSyntaxError,
+)
+from jinja2.bccache import Bucket
 from jinja2.sandbox import SandboxedEnvironment
 
 from gateway.adapters.bounded import Bounded, CallFailed, Ended
@@ -64,6 +72,24 @@ class Rendered:
     files: Mapping[str, str]
 
 
+class _Compiled(BytecodeCache):
+    """Templates as code, the last of each: another Renderer of this process compiles nothing again."""
+
+    def __init__(self) -> None:
+        self._code: dict[str, tuple[str, Any]] = {}
+
+    def load_bytecode(self, bucket: Bucket) -> None:
+        source, code = self._code.get(bucket.key, ("", None))
+        if source == bucket.checksum:
+            bucket.code = code
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        self._code[bucket.key] = bucket.checksum, bucket.code
+
+
+_COMPILED = _Compiled()
+
+
 class Renderer:
     """Templates as they were when it was made: `own` ones (file name -> text) before the shipped ones."""
 
@@ -72,6 +98,7 @@ class Renderer:
         shipped = FileSystemLoader(templates_dir())
         self._shipped = SandboxedEnvironment(
             loader=shipped,
+            bytecode_cache=_COMPILED,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

@@ -121,7 +121,7 @@ class Candidate:
     def rendered(self) -> Rendered:
         """Raises RenderError when a template of what all share has a mistake."""
         own = {name: part.text for name, part in self._parts.items() if part.text is not None}
-        return self._renderer.assemble(self.served(), own, self._shared())
+        return self._renderer.assemble(self.served(), own, self.together())
 
     @property
     def passing(self) -> bool:
@@ -168,7 +168,11 @@ class Candidate:
         entry = Entry(name, Standing.UNAVAILABLE, None, bare.addresses, reasons)
         return Part(entry, self._renderer.unavailable(bare, self.certificates.of(bare)), at=bare)
 
-    def _shared(self) -> tuple[Shared, ...]:
+    def at(self, name: str) -> Site | None:
+        """Whose text the site's is, as far as it names its domains."""
+        return self._parts[name].at
+
+    def together(self) -> tuple[Shared, ...]:
         """The servers of sites with a path; what belongs to a domain, those say that have their own way."""
         located = [
             p.at for p in self._parts.values() if p.text is not None and p.at and p.at.path is not None

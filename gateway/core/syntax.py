@@ -10,14 +10,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# A word goes on over `{` only in `${`; quotes and # count at its beginning only.
+# A word goes on over `{` only in `${`; quotes and # count at its beginning only. Nothing that was matched is
+# given back (`++`): a comment never turns into a word because what follows it is wrong.
 _TOKEN = re.compile(
-    r"""(?P<blank>[ \t\r\n]+|\#[^\n]*)
-      | (?P<mark>[;{}])
-      | "(?P<double>(?:\\.|[^"\\])*)"(?=[ \t\r\n;{)])
-      | '(?P<single>(?:\\.|[^'\\])*)'(?=[ \t\r\n;{)])
-      | (?P<bare>(?:\\.|\$\{|[^ \t\r\n;{}\#"'\\])(?:\\.|\$\{|[^ \t\r\n;{\\])*(?=[ \t\r\n;{]))
-    """,
+    r"""(?:[ \t\r\n]++|\#[^\n]*+)*+
+      (?: (?P<mark>[;{}])
+        | "(?P<double>(?:[^"\\]++|\\.)*+)"(?=[ \t\r\n;{)])
+        | '(?P<single>(?:[^'\\]++|\\.)*+)'(?=[ \t\r\n;{)])
+        | (?P<bare>(?!["'])(?:[^ \t\r\n;{\\$]++|\\.|\$\{?+)++(?=[ \t\r\n;{]))
+        | (?P<end>\Z)
+        | (?P<wrong>)
+      )""",
     re.VERBOSE | re.DOTALL,
 )
 _ESCAPED = re.compile(r"\\([\"'\\trn])")
@@ -96,18 +99,19 @@ def parse(text: str) -> tuple[Directive, ...]:
 
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
     """(word or mark, its value, where it begins)."""
-    at = 0
     text += "\n"  # so that a last word ends
-    while at < len(text):
-        found = _TOKEN.match(text, at)
-        if found is None:
-            raise SyntaxRefused(_line(text, at), "a quote that does not end, or more right behind it")
+    for found in _TOKEN.finditer(text):
         kind = str(found.lastgroup)
-        if kind == "mark":
-            yield "mark", found[0], at
-        elif kind != "blank":
-            yield "word", _ESCAPED.sub(lambda m: _MEANS.get(m[1], m[1]), found[kind]), at
-        at = found.end()
+        value = found[kind]
+        if kind == "end":
+            return
+        if kind == "wrong":
+            raise SyntaxRefused(
+                _line(text, found.end()), "a quote that does not end, or more right behind it"
+            )
+        if kind != "mark" and "\\" in value:
+            value = _ESCAPED.sub(lambda m: _MEANS.get(m[1], m[1]), value)
+        yield "mark" if kind == "mark" else "word", value, found.start(kind)
 
 
 def _line(text: str, at: int) -> int:

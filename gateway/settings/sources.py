@@ -107,20 +107,28 @@ def desire(
         if name in refused or (name in found and place[0] in found[name].site.hosts)
     }
     owners = _owners([w.site for w in fixed.values()], [w.site for w in found.values()], held)
-    _refuse({name: _taken(each.site, owners) for name, each in found.items()}, found, refused)
+    said = {file.name: file for file in files or ()}
+    taken = {name: _taken(each.site, owners) for name, each in found.items()}
+    _refuse(taken, said, found, refused)
     leaders = _leaders(fixed.values(), found.values())
-    _refuse({name: _unlike(each, leaders) for name, each in found.items()}, found, refused)
+    _refuse({name: _unlike(each, leaders) for name, each in found.items()}, said, found, refused)
     every = fixed | found
     sites = tuple(each.site for each in every.values())
     passing = any(n in found and path != found[n].site.path for (_, path), n in held.items())
     return Desired(replace(settings, sites=sites), every, dict(_free(refused, owners)), passing)
 
 
-def _refuse(why: Mapping[str, list[str]], found: dict[str, Wanted], refused: dict[str, Refused]) -> None:
+def _refuse(
+    why: Mapping[str, list[str]],
+    said: Mapping[str, SiteFile],
+    found: dict[str, Wanted],
+    refused: dict[str, Refused],
+) -> None:
     for name, reasons in why.items():
         if reasons:
             site = found.pop(name).site
-            refused[name] = Refused(tuple(reasons), site.domains, site.path)
+            told = tuple(_as_given(reason, said[name]) for reason in reasons)
+            refused[name] = Refused(told, site.domains, site.path)
 
 
 def _free(refused: Mapping[str, Refused], owners: Owners) -> Iterator[tuple[str, Refused]]:
@@ -157,6 +165,16 @@ def _fine(var: Variable, given: Mapping[str, str]) -> Any:
     """The variable's value; None where it is not set or breaks its rule."""
     raw = next((given[one] for one in var.names if given.get(one)), "")
     return var.rule.read(raw) if var.rule.accepts(raw) else None
+
+
+def _as_given(reason: str, file: SiteFile) -> str:
+    """`DOMAIN: ...` by the name under which the file gives it, if it does."""
+    name, _, why = reason.partition(":")
+    names = (given for one in _BY_NAME[name].names for given in (one, PREFIX + one))
+    return f"{next((given for given in names if file.values.get(given)), name)}:{why}"
+
+
+_BY_NAME = {var.name: var for var in table.VARIABLES}
 
 
 def _unprefixed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
