@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.adapters.certificates import CertificateFolder
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
+from gateway.adapters.compose_jobs import ComposeJobs
 from gateway.adapters.journal import SqliteJournal
 from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.observed import ObservedAnswers
@@ -36,6 +37,7 @@ def build(settings: Settings, directory: Directory) -> Gateway:
     clock = SystemClock()
     world = World(
         engine=ComposeEngine(settings.network),
+        jobs=ComposeJobs(settings.network),
         proxy=NginxProxy(RoutingFiles(ROUTING_DIR, settings.state_dir), ObservedAnswers()),
         journal=SqliteJournal(Path(settings.state_dir) / "journal.sqlite3", clock),
         clock=clock,
