@@ -32,6 +32,7 @@ class SimulatedJobs:
     passed: set[Hook] = field(default_factory=set)
     scheduled: set[Slot] = field(default_factory=set)  # where a scheduler runs
     has_scheduler: set[Slot] = field(default_factory=set)  # where one could
+    networks: set[Slot] = field(default_factory=set)  # slots whose networks a hook needed
     judged: bool = True  # else a port like any other
     told_at_s: dict[Slot, float] = field(default_factory=dict)
 

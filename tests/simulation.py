@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core import stack
-from gateway.core.events import Event
+from gateway.core.events import Event, HookFailed
 from gateway.core.model import (
     Deployment,
     Hook,
@@ -215,6 +215,7 @@ class SimulatedWorld:
         if self.running[slot] is not None:
             self.jobs.stopped(slot, self.now_s)
         self.running[slot] = None
+        self.jobs.networks.discard(slot)
         self._effect_done()
 
     # Jobs
@@ -234,6 +235,7 @@ class SimulatedWorld:
         self.jobs.judge(hook, deployment.slot, self.routing, self.running)
         if not self.jobs.is_there(deployment, hook):
             self.jobs.begin(deployment, hook, self.now_s)
+            self.jobs.networks.add(deployment.slot)
             self._effect_done()
         return self.jobs.look(deployment, hook, self.now_s)
 
@@ -290,6 +292,10 @@ class SimulatedWorld:
             raise Violation("a staged candidate gets traffic before it was ordered")
         if to_candidate and Phase.REVERTING in self.visited:
             raise Violation("a candidate that was sent away gets traffic again")
+        live = self.routing.slot
+        back = live is not None and self.running[live] == "r2" and routing.slot is not live
+        if back and self._phase() not in (Phase.REVERTING, Phase.UNWINDING):
+            raise Violation("visitors are sent back and forth")
         self._leave(routing)
         self._note_share(routing)
         self.routing = routing
@@ -425,6 +431,11 @@ def _advance(world: SimulatedWorld, table: Table) -> None:
         world.visited.add(world.stored.phase)
         if cancel and world.stored.phase not in (Phase.ABORTING, Phase.REVERTING):
             raise Violation("a cancel does not lead back")
+        failed = isinstance(event, HookFailed)
+        if failed and world.stored.phase not in (Phase.ABORTING, Phase.REVERTING, Phase.FAILED):
+            raise Violation("a hook that failed does not lead back")
+        if Phase.REPORTING in world.visited and world.stored.phase not in LAST:
+            raise Violation("something begins after on-failure was run")
         world._call()  # a crash right after the write
         if hook := HOOK_OF.get(deployment.phase):
             world.forget_hook(SITE, deployment, hook)
@@ -435,6 +446,9 @@ def _advance(world: SimulatedWorld, table: Table) -> None:
         advance(world.stored, perform=perform, settle=settle)
     except Stuck:
         return
+
+
+LAST = (Phase.REPORTING, Phase.ABORTING, Phase.ABORTED, Phase.FAILED)
 
 
 class Stuck(Exception):
@@ -490,6 +504,7 @@ def check_jobs(d: Deployment, world: SimulatedWorld) -> None:
     if d.phase is Phase.ABORTED:
         _require(jobs.runs.count(Hook.ON_FAILURE) == 1, "aborted without on-failure")
         _require(Hook.CONTRACT not in jobs.runs, "aborted after the contract")
+        _require(d.slot not in jobs.networks, "aborted, but on-failure left its network")
         live = {d.previous_slot} if d.previous_slot else set()
         _require(jobs.scheduled == live, "aborted, but the scheduler is elsewhere")
     return None

@@ -118,6 +118,7 @@ def test_whoever_goes_back_from_a_release_does_not_run_its_contract() -> None:
     assert isinstance(performer(retiring, StopStack(Slot.BLUE)), Retired)
 
 
+REPEATED = (Phase.STARTING, Phase.PROBING, Phase.READY)
 # Wrong rows that change nothing for anyone: before a cutover, reverting publishes what is served
 # already and unwinding drains a slot that never had a request; both lead on to ABORTING.
 HARMLESS = {
@@ -135,6 +136,17 @@ HARMLESS = {
     (Phase.READY, "SwitchOrdered", Phase.STEPPING),
     (Phase.OBSERVING, "ObservationPassed", Phase.HOLDING),
     (Phase.STEPPING, "StepPassed", Phase.READY),
+    (Phase.PREPARING, "SwitchOrdered", Phase.STEPPING),
+    # Nothing was begun, so there is nothing to revert.
+    (Phase.EXPANDING, "HookFailed", Phase.REVERTING),
+    (Phase.EXPANDING, "CancelRequested", Phase.REVERTING),
+    (Phase.PREPARING, "HookFailed", Phase.REVERTING),
+    (Phase.PREPARING, "CancelRequested", Phase.REVERTING),
+    # What was done is found done, and a hook that has run is not due again: it only takes longer.
+    *((Phase.PREPARING, event, phase) for event in ("SwitchOrdered", "StepsOrdered") for phase in REPEATED),
+    (Phase.ANNOUNCING, "HookPassed", Phase.CUTOVER),
+    (Phase.CONTRACTING, "HookPassed", Phase.RETIRING),
+    (Phase.CONTRACTING, "HookFailed", Phase.ABORTING),
     # Stopping the candidate that serves is refused, which ends in FAILED as well.
     (Phase.RETIRING, "StopFailed", Phase.ABORTING),
 }
