@@ -43,6 +43,7 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_MAX_5XX_SHARE": "1",
         "GATEWAY_DRAIN_TIMEOUT_S": "86400",
         "GATEWAY_KEEP_S": "0",
+        "GATEWAY_HOOK_TIMEOUT_S": "90",
         "GATEWAY_WWW": "add",
         "GATEWAY_VIRTUAL_PORT": "65535",
         "GATEWAY_VIRTUAL_PATH": "/",
@@ -84,6 +85,7 @@ def test_every_variable_reaches_its_field() -> None:
         max_5xx_share=1.0,
         drain_timeout_s=86400.0,
         keep_s=0.0,
+        hook_timeout_s=90.0,
         redirects=(("shop.example.com", "www.shop.example.com"), ("localhost", "www.localhost")),
         tls=Tls(HttpsMethod.NOHTTP, 63072000, "_.example.com"),
         proxying=Proxying(
