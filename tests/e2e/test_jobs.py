@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from tests.e2e.conftest import Gateway, Start, docker, wait_for
+from tests.e2e.test_deploy import KILL_THE_DAEMON
 
 pytestmark = pytest.mark.docker
 # A service that runs until it is stopped, and then stops at once.
@@ -33,7 +34,7 @@ def add(gateway: Gateway, **services: dict[str, object]) -> None:
     file = gateway.folder / "stack.yaml"
     model = yaml.safe_load(file.read_text())
     for name, service in services.items():
-        base = {"image": model["services"]["app"]["image"]}
+        base = {"image": "gateway-lab/python:3"}
         model["services"][name] = model["services"].get(name, base) | service
     file.write_text(yaml.safe_dump(model))
 
@@ -81,7 +82,7 @@ def test_hooks_run_once_each_in_their_order_and_survive_a_killed_controller(
     add(gateway, expand=noting(gateway, "expand", "sleep 2"), **hooks)
     assert gateway.deploy(1, "--detach").code == 0
     wait_for(lambda: gateway.phase() == "expanding" and bool(gateway.containers()), "expand runs")
-    docker("exec", gateway.container, "sh", "-c", "kill -9 $(pgrep -f gateway.daemon)")
+    docker("exec", gateway.container, "python3", "-c", KILL_THE_DAEMON)
     wait_for(lambda: gateway.cli("status").code == 0 and gateway.phase() == "none", "it has ended")
     assert gateway.release() == "1"
     assert noted(gateway) == ["expand", "pre-switch", "post-switch", "contract"]
@@ -115,7 +116,7 @@ def test_a_scheduler_runs_where_the_traffic_goes_and_a_worker_finishes_what_it_h
     add(
         gateway,
         cron={"entrypoint": LASTS, "labels": {"gateway.scheduler": "true"}},
-        worker={"entrypoint": ["sh", "-c", works], "labels": quiesced},
+        worker={"entrypoint": ["sh", "-c", works], "labels": quiesced, "stop_grace_period": "0s"},
     )
     slots = (f"name={gateway.site}-", "label=gateway.scheduler=true")
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from tests.conftest import Lock
 from tests.e2e.conftest import ROOT, TAG, Gateway, Start, docker, wait_for
 
 pytestmark = pytest.mark.docker
@@ -19,14 +20,15 @@ PEOPLE, POSTGRES = f"people-{TAG}", f"people-postgres-{TAG}"
 
 
 @pytest.fixture(scope="module")
-def people_images() -> Iterator[None]:
-    docker("build", "-q", "--network=host", "-t", POSTGRES, str(FOLDER / "postgres"))
+def people_images(one_at_a_time: Lock) -> Iterator[None]:
     releases = [f"{PEOPLE}:{release}" for release in (1, 2, 3)]
-    for release, image in enumerate(releases, start=1):
-        docker(
-            *("build", "-q", "--network=host", "-t", image),
-            *("--build-arg", f"RELEASE={release}", str(FOLDER)),
-        )
+    with one_at_a_time():
+        docker("build", "-q", "--network=host", "-t", POSTGRES, str(FOLDER / "postgres"))
+        for release, image in enumerate(releases, start=1):
+            docker(
+                *("build", "-q", "--network=host", "-t", image),
+                *("--build-arg", f"RELEASE={release}", str(FOLDER)),
+            )
     yield
     docker("image", "rm", "-f", POSTGRES, *releases)
 
