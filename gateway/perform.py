@@ -192,10 +192,12 @@ class Performer:
             return False
 
     def _observe(self, deployment: Deployment, slot: Slot) -> e.Event:
-        self.jobs.schedule(self.site, slot)
-        why = self._watch(slot, None, plan.observe_s(self.site, deployment))
-        if why:
+        if why := self._watch(slot, None, plan.observe_s(self.site, deployment)):
             return e.ObservationFailed(why)
+        try:  # only now: to stop one takes its grace period, in which nothing is watched
+            self.jobs.schedule(self.site, slot)
+        except errors.EngineError as error:
+            return e.ObservationFailed(f"its schedulers can't be run: {error}")
         held = deployment.sessions and deployment.previous is not None
         return e.SessionsHeld() if held else e.ObservationPassed()
 

@@ -12,7 +12,7 @@ from tests.e2e.test_deploy import KILL_THE_DAEMON
 
 pytestmark = pytest.mark.docker
 # A service that runs until it is stopped, and then stops at once.
-LASTS = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
+LASTS = ["sh", "-c", "trap 'exit 0' TERM QUIT; while :; do sleep 0.1; done"]
 
 
 @pytest.fixture
