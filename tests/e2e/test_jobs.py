@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
@@ -105,6 +106,18 @@ def test_a_hook_that_fails_leads_back_with_its_exit_code_and_its_last_lines(
     assert failed.final["reason"] == f"the hook {hook} (broken) exited with code 5: no such table"
     assert noted(gateway) == [hook, "on-failure"]
     assert gateway.containers() == [f"{gateway.site}-blue-app-1"]
+
+
+def test_a_rollback_to_a_kept_release_that_died_does_not_run_the_contract(start_gateway: Start) -> None:
+    gateway = start_gateway(GATEWAY_KEEP_S="60")
+    gateway.deploy(1)
+    add(gateway, tidy={"entrypoint": ["sh", "-c", "exit 1"], "labels": {"gateway.hook": "contract"}})
+    assert gateway.deploy(2).final["phase"] == "keeping"
+    docker("kill", f"{gateway.site}-blue-app-1")
+    assert gateway.cli("rollback", gateway.site, "--json").code == 0
+    assert gateway.release() == "1"
+    history = [json.loads(line) for line in gateway.cli("history", gateway.site, "--json").out.splitlines()]
+    assert [(d["release"], d["contracted"]) for d in history] == [("r1", False), ("r2", False), ("r1", False)]
 
 
 def test_a_scheduler_runs_where_the_traffic_goes_and_a_worker_finishes_what_it_has(
