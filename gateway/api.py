@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from gateway import errors
-from gateway.controller import Controller, Order
+from gateway.controller import ACCEPT, REFUSE, Controller, Order
 from gateway.core.model import Phase
 from gateway.core.plan import Request
 from gateway.core.transitions import TERMINAL, WAITING
@@ -31,7 +31,9 @@ def create_app(controller: Controller, views: Views, metrics: Metrics) -> Starle
     """Every answer is JSON; an error is {"error", "problems", "exit_code"}."""
 
     def told(order: Order | None) -> Any:
-        return order and views.describe(order.deployment.number) | {"back": order.back}
+        if order is None:
+            return None
+        return views.describe(order.deployment.number) | {"back": order.back, "warning": order.warning}
 
     def told_whole(number: int) -> Callable[[Line], Line]:
         """Where a follower may stop it gets the whole deployment, so that it need not ask again."""
@@ -45,9 +47,7 @@ def create_app(controller: Controller, views: Views, metrics: Metrics) -> Starle
     verbs: dict[str, Callable[[str, Body], Any]] = {
         "deploy": lambda site, body: told(Order(controller.deploy(site, _request(body)))),
         "plan": lambda site, body: views.plan(site, _request(body)),
-        "rollback": lambda site, body: told(
-            controller.rollback(site, to=body.get("to"), by=body.get("by", ""))
-        ),
+        "rollback": lambda site, body: told(controller.rollback(site, **_rollback(body))),
         "switch": lambda site, body: told(controller.switch(site, body.get("slot"))),
         "abort": lambda site, body: told(controller.abort(site)),
         "cleanup": lambda site, body: controller.cleanup(site),
@@ -122,6 +122,11 @@ def _request(body: Body) -> Request:
         staged=bool(body.get("staged")),
         by=str(body.get("by", "")),
     )
+
+
+def _rollback(body: Body) -> dict[str, Any]:
+    across = ACCEPT if body.get("force") is True else REFUSE
+    return {"to": body.get("to"), "by": body.get("by", ""), "across": across}
 
 
 def _ndjson(lines: Iterator[Line]) -> Iterator[str]:

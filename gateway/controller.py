@@ -8,11 +8,11 @@ from typing import Any
 
 from gateway import errors
 from gateway.core import policy
-from gateway.core.history import release_before
+from gateway.core.history import contracted_since, release_before
 from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
 from gateway.core.plan import Request, candidate
 from gateway.core.roster import Standing
-from gateway.core.transitions import CANCELLABLE, TERMINAL, WAITING
+from gateway.core.transitions import CANCELLABLE, PAST_ITS_WAY_BACK, TERMINAL, WAITING
 from gateway.directory import Directory
 from gateway.runner import Runner, Running
 from gateway.world import World
@@ -20,16 +20,21 @@ from gateway.world import World
 log = logging.getLogger("gateway")
 # How long an order waits until the slot that it needs is free.
 STOP_WAIT_S = 120.0
+REFUSE, ACCEPT = "refuse", "accept"
 # Its thread needs no more than to be waited for.
-LEAVES_THE_SITE = (*WAITING, Phase.RETIRING, *TERMINAL)
+LEAVES_THE_SITE = (*WAITING, *PAST_ITS_WAY_BACK, *TERMINAL)
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A deployment that was given an order. `back`: it is on its way back, not forward."""
+    """A deployment that was given an order. `back`: it is on its way back, not forward.
+
+    `warning`: what may break by it, where that was asked for.
+    """
 
     deployment: Deployment
     back: bool = False
+    warning: str = ""
 
 
 class Controller:
@@ -84,8 +89,11 @@ class Controller:
         self._runner.run(site, deployment)
         return deployment
 
-    def rollback(self, name: str, *, to: str | None = None, by: str = "") -> Order:
-        """Bring the previous release back: at once while it is warm, else as a new deployment."""
+    def rollback(self, name: str, *, to: str | None = None, by: str = "", across: str = REFUSE) -> Order:
+        """Bring the previous release back: at once while it is warm, else as a new deployment.
+
+        `across` a later release's contract: REFUSE, or ACCEPT what breaks.
+        """
         site, ordered_at = self.site(name), self._world.clock.now()
         with self._runner.lock(site.name):
             running = self._runner.running.get(site.name)
@@ -102,8 +110,28 @@ class Controller:
                 )
             if release.id == before:
                 raise errors.UsageError(f"{release.id} of {site.name} is live already")
-            self._free_the_slot(site)
-            return Order(self._begin(site, release, Request(by=by, kind=Kind.ROLLBACK), ordered_at))
+            # Again when the slot is free: a contract may have been running.
+            self._what_breaks(site, release, across)
+            self._free_the_slot(site, going_back=True)
+            breaks = self._what_breaks(site, release, across)
+            begun = self._begin(site, release, Request(by=by, kind=Kind.ROLLBACK), ordered_at)
+            return Order(begun, warning=breaks)
+
+    def _what_breaks(self, site: Site, release: Release, across: str) -> str:
+        """What the release may miss. Raises UsageError unless that is accepted."""
+        later = contracted_since(self._world.journal.deployments(site.name), release.id)
+        if later is None:
+            return ""
+        breaks = (
+            f"the contract of {later} has run: what {release.id} reads or writes may be gone"
+            f" (columns, tables, formats), and {release.id} fails where it needs that"
+        )
+        if across != ACCEPT:
+            raise errors.UsageError(
+                f"{breaks}. Deploy a later release instead, or bring the data back first;"
+                " `--force` goes back nevertheless"
+            )
+        return breaks
 
     def _is_warm(self, site: Site, running: Running) -> bool:
         slot = running.deployment.previous_slot
@@ -198,15 +226,18 @@ class Controller:
             self._runner.run(site, deployment)
         raise errors.Busy(_busy(deployment, self._world.clock.now()))
 
-    def _free_the_slot(self, site: Site) -> None:
+    def _free_the_slot(self, site: Site, *, going_back: bool = False) -> None:
         """With the lock held: let a deployment that keeps the previous release warm retire it now.
 
-        Gives the lock up while it waits, so what was looked at before must be looked at again.
+        `going_back`: without its contract. Gives the lock up while it waits, so what was looked at before
+        must be looked at again.
         """
         self._refuse_if_busy(site)
         running = self._runner.running.get(site.name)
         if running is None or running.thread is None:
             return
+        if going_back:
+            running.going_back.set()
         running.slot_needed.set()
         self._runner.lock(site.name).release()
         try:

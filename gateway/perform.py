@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from gateway import errors
 from gateway.core import events as e
 from gateway.core import plan, policy
-from gateway.core.model import Deployment, Phase, Release, Routing, Sample, Site, Slot
+from gateway.core.model import Deployment, Hook, Phase, Release, Routing, Sample, Site, Slot
+from gateway.core.transitions import CANCELLABLE, is_hook_due
 from gateway.deploy import Cancelled
-from gateway.ports import Clock, Engine, Proxy
+from gateway.jobs import Waits
+from gateway.ports import Clock, Engine, Jobs, Proxy
 
 # How often things are looked at; each look is a few local system calls.
 LOOK_S = 0.05
@@ -26,6 +28,7 @@ class Orders:
     cancelled: Callable[[], bool]
     switch_ordered: Callable[[], bool]
     slot_needed: Callable[[], bool]
+    going_back: Callable[[], bool]  # away from this release, once its deployment has ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,7 @@ class Performer:
     site: Site
     release: Release
     engine: Engine
+    jobs: Jobs
     proxy: Proxy
     clock: Clock
     orders: Orders
@@ -44,6 +48,8 @@ class Performer:
         match step:
             case plan.StartStack(slot):
                 return self._start(slot)
+            case plan.RunHook(hook, slot):
+                return self._run_hook(deployment, hook, slot)
             case plan.Probe(slot):
                 return self._probe(slot)
             case plan.AwaitOrder(slot):
@@ -61,7 +67,7 @@ class Performer:
             case plan.Keep(slot):
                 return self._keep(slot)
             case plan.StopStack(slot):
-                return self._stop(slot)
+                return self._stop(deployment, slot)
 
     def _pause(self, seconds: float = LOOK_S) -> None:
         if self.orders.cancelled():
@@ -78,6 +84,35 @@ class Performer:
                 raise Cancelled from error
             return e.StackFailed(str(error))
         return e.StackStarted()
+
+    @property
+    def _waits(self) -> Waits:
+        return Waits(self.site, self.release, self.jobs, self.clock, self.say)
+
+    def _run_hook(self, deployment: Deployment, hook: Hook, slot: Slot) -> e.Event:
+        if hook is Hook.CONTRACT and (why := self._not_gone(slot.other)):
+            return e.HookFailed(f"the hook {hook} was not run: {why}")
+        amiss: dict[Hook, Callable[[], str]] = {
+            Hook.PRE_SWITCH: lambda: self._broken(slot),
+            Hook.POST_SWITCH: lambda: self._amiss(slot, None),
+        }
+        wanted = deployment.phase in CANCELLABLE  # else a cancel was heard before, or comes too late
+        why = self._waits.hook(
+            deployment,
+            hook,
+            amiss=amiss.get(hook, str),
+            cancelled=self.orders.cancelled if wanted else lambda: False,
+            pause=self._pause if wanted else self.clock.sleep,
+        )
+        if why:
+            return e.HookFailed(why)
+        return self._onward(deployment) if hook is Hook.PRE_SWITCH else e.HookPassed()
+
+    def _not_gone(self, slot: Slot) -> str:
+        """Why the slot's release may still need its data as they are, whatever led here; else nothing."""
+        if self.proxy.serving(self.site).serves(slot):
+            return f"{slot} still serves {self.site.name}"
+        return f"{slot} still runs" if self.engine.replicas(self.site, slot) else ""
 
     def _probe(self, slot: Slot) -> e.Event:
         """Docker's health and our own probes are asked for at the same time; both must be good."""
@@ -103,11 +138,17 @@ class Performer:
 
     def _await_order(self, deployment: Deployment, slot: Slot) -> e.Event:
         while deployment.staged and not self.orders.switch_ordered():
-            if why := policy.broken(self.engine.replicas(self.site, slot), self.site.service):
+            if why := self._broken(slot):
                 return e.CandidateLost(why)
             self.say(f"ready; waiting for `gateway switch {self.site.name}`")
             self._pause(0.5)
+        return e.HookDue() if is_hook_due(deployment) else self._onward(deployment)
+
+    def _onward(self, deployment: Deployment) -> e.Event:
         return e.StepsOrdered() if deployment.shares else e.SwitchOrdered()
+
+    def _broken(self, slot: Slot) -> str:
+        return policy.broken(self.engine.replicas(self.site, slot), self.site.service)
 
     def _shift(self, deployment: Deployment, routing: Routing, slot: Slot) -> e.Event:
         if why := self._unconfirmed(routing):
@@ -124,8 +165,9 @@ class Performer:
         )
         if deployment.phase is Phase.REVERTING and self._is_gone(routing.slot):
             return e.RevertUnconfirmed(f"{routing.slot} runs no more: the traffic stays where it is")
-        why = self._unconfirmed(routing)
-        return unconfirmed(why) if why else confirmed()
+        if why := self._unconfirmed(routing):
+            return unconfirmed(why)
+        return e.HookDue() if is_hook_due(deployment) else confirmed()
 
     def _unconfirmed(self, routing: Routing) -> str:
         """Order the routing and look until nginx serves it; why it doesn't, else nothing."""
@@ -150,9 +192,12 @@ class Performer:
             return False
 
     def _observe(self, deployment: Deployment, slot: Slot) -> e.Event:
-        why = self._watch(slot, None, plan.observe_s(self.site, deployment))
-        if why:
+        if why := self._watch(slot, None, plan.observe_s(self.site, deployment)):
             return e.ObservationFailed(why)
+        try:  # only now: to stop one takes its grace period, in which nothing is watched
+            self.jobs.schedule(self.site, slot)
+        except errors.EngineError as error:
+            return e.ObservationFailed(f"its schedulers can't be run: {error}")
         held = deployment.sessions and deployment.previous is not None
         return e.SessionsHeld() if held else e.ObservationPassed()
 
@@ -174,17 +219,20 @@ class Performer:
         """Why the slot can't stay, else nothing. `beside` answers in the same time."""
         until = self.clock.now() + watch_s
         while self.clock.now() < until:
-            # The answers first: they need no Docker.
-            live = self.proxy.sample(self.site, beside) if beside else Sample()
-            why = policy.worse(self.proxy.sample(self.site, slot), live, self.site)
-            why = why or policy.broken(self.engine.replicas(self.site, slot), self.site.service)
-            if why:
+            if why := self._amiss(slot, beside):
                 return why
             self._pause(min(LOOK_S * 2, max(0.0, until - self.clock.now())))
         return ""
 
+    def _amiss(self, slot: Slot, beside: Slot | None) -> str:
+        # The answers first: they need no Docker.
+        live = self.proxy.sample(self.site, beside) if beside else Sample()
+        return policy.worse(self.proxy.sample(self.site, slot), live, self.site) or self._broken(slot)
+
     def _drain(self, deployment: Deployment, leaving: Slot | None, serving: Routing) -> e.Event:
         self.proxy.publish(self.site, serving)
+        if deployment.phase is Phase.UNWINDING:
+            self.jobs.schedule(self.site, serving.slot)
         if leaving is None:
             return e.Drained()
         # A counter may leak when a worker is killed, hence "empty twice", and the timeout.
@@ -207,14 +255,16 @@ class Performer:
             self._pause(LOOK_S)
         return e.KeepEnded()
 
-    def _stop(self, slot: Slot | None) -> e.Event:
-        if slot is None:
-            return e.Retired()
+    def _stop(self, deployment: Deployment, slot: Slot | None) -> e.Event:
         # Whatever led here: what nginx sends traffic to is never stopped.
-        if self.proxy.serving(self.site).serves(slot):
+        if slot and self.proxy.serving(self.site).serves(slot):
             return e.StopFailed(f"{slot} still serves {self.site.name}: it was not stopped")
         try:
-            self.engine.stop(self.site, slot)
+            if slot:
+                self._waits.quiesced(slot)
+                self.engine.stop(self.site, slot)
         except errors.EngineError as error:
             return e.StopFailed(str(error))
-        return e.Retired()
+        # Whoever goes back needs the data as they are.
+        back = deployment.phase is Phase.RETIRING and self.orders.going_back()
+        return e.HookDue() if is_hook_due(deployment) and not back else e.Retired()

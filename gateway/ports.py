@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gateway.core.model import ProbeResult, Release, Replica, Routing, Sample, Site, Slot
+from gateway.core.model import (
+    Deployment,
+    Hook,
+    HookRun,
+    ProbeResult,
+    Release,
+    Replica,
+    Routing,
+    Sample,
+    Site,
+    Slot,
+)
 from gateway.core.serving import DomainCertificate
 
 
@@ -53,19 +64,54 @@ class Engine(Protocol):
         """The site's stack file as a resolved compose model; raises errors.StackInvalid with all problems."""
 
     def start(self, site: Site, slot: Slot, release: Release, *, cancelled: Callable[[], bool]) -> None:
-        """Bring the release up in the slot; returns once its containers are started, not healthy.
+        """Bring the release up in the slot, but for its hooks and schedulers.
+
+        Returns once the containers are started, not healthy.
 
         `cancelled` is asked while it waits (an image may have to be pulled); it then raises EngineError.
         """
 
     def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
-        """The slot's containers, one-shot ones included; empty when none exists."""
+        """The slot's containers, one-shot ones included, hooks not; empty when none exists."""
 
     def stop(self, site: Site, slot: Slot) -> None:
         """Remove the slot's containers and its own networks; confirmed by looking."""
 
     def logs(self, site: Site, slot: Slot) -> Mapping[str, Sequence[str]]:
         """Container name -> its last 30 log lines."""
+
+
+class Jobs(Protocol):
+    """What a stack does beside answering requests. Idempotent; raises as Engine does."""
+
+    def run_hook(
+        self,
+        site: Site,
+        deployment: Deployment,
+        release: Release,
+        hook: Hook,
+        *,
+        cancelled: Callable[[], bool],
+    ) -> HookRun:
+        """Start the release's hook in the deployment's slot unless that was done, and say how it stands.
+
+        It is run once a deployment, however often this is called, and by whom. `cancelled`: as in `start`.
+        """
+
+    def forget_hook(self, site: Site, deployment: Deployment, hook: Hook) -> None:
+        """Remove the hook's container, ended or not. After that it could be run again."""
+
+    def quiesce(self, site: Site, slot: Slot) -> Mapping[str, float]:
+        """Tell the slot's workers to take on nothing new, as their labels say.
+
+        Container name -> the seconds that it may take.
+        """
+
+    def busy(self, site: Site, slot: Slot) -> Collection[str]:
+        """Names of those that `quiesce` told and that have not finished."""
+
+    def schedule(self, site: Site, slot: Slot | None) -> None:
+        """Run the schedulers of this slot alone: the other's have stopped before one starts here."""
 
 
 class Clock(Protocol):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 from gateway import errors
 from gateway.core.events import Event
-from gateway.core.model import Deployment, Phase, Site
+from gateway.core.model import Deployment, Hook, Phase, Site
 from gateway.core.plan import Step, StopStack, SwitchUpstream
-from gateway.core.transitions import CANCELLABLE
+from gateway.core.transitions import CANCELLABLE, HOOK_OF
 from gateway.deploy import Cancelled, advance, decide
 from gateway.diagnose import diagnose
 from gateway.perform import Orders, Performer
@@ -29,6 +29,7 @@ class Running:
     deployment: Deployment
     progress: Progress = field(default_factory=Progress)
     slot_needed: threading.Event = field(default_factory=threading.Event)
+    going_back: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
 
 
@@ -71,19 +72,21 @@ class Runner:
                 site=site,
                 release=release,
                 engine=self._world.engine,
+                jobs=self._world.jobs,
                 proxy=self._world.proxy,
                 clock=self._world.clock,
                 orders=Orders(
                     cancelled=lambda: self._world.journal.orders(number)[0],
                     switch_ordered=lambda: self._world.journal.orders(number)[1],
                     slot_needed=running.slot_needed.is_set,
+                    going_back=running.going_back.is_set,
                 ),
                 say=lambda text: self._say(running, text),
             )
             advance(
                 running.deployment,
                 perform=lambda d, step: self._perform(performer, d, step),
-                settle=lambda d, event: self._settle(running, d, event),
+                settle=lambda d, event: self._settle(site, running, d, event),
             )
             self._forget(site, running)
         except Exception:
@@ -104,13 +107,24 @@ class Runner:
             except errors.JournalError as error:
                 log.warning("%s: old deployments stay in the journal: %s", site.name, error)
 
-    def _settle(self, running: Running, deployment: Deployment, event: Event) -> Deployment:
+    def _settle(self, site: Site, running: Running, deployment: Deployment, event: Event) -> Deployment:
         while True:
             try:
-                return self._settle_once(running, deployment, event)
+                settled = self._settle_once(running, deployment, event)
+                break
             except errors.JournalError as error:
                 self._say(running, f"trying again: {error}")
                 self._world.clock.sleep(RETRY_S)
+        if hook := HOOK_OF.get(deployment.phase):
+            self._forget_hook(site, deployment, hook)
+        return settled
+
+    def _forget_hook(self, site: Site, deployment: Deployment, hook: Hook) -> None:
+        """Its result is saved. If we can't, its container goes with its slot."""
+        try:
+            self._world.jobs.forget_hook(site, deployment, hook)
+        except (errors.EngineError, errors.EngineUnreachable) as error:
+            log.warning("%s: the container of the hook %s stays for now: %s", site.name, hook, error)
 
     def _settle_once(self, running: Running, deployment: Deployment, event: Event) -> Deployment:
         with self.lock(deployment.site):  # cancels are acknowledged under it too
@@ -139,6 +153,8 @@ class Runner:
             if isinstance(step, SwitchUpstream):
                 took_ms = (self._world.clock.now() - began) * 1000
                 self._world.journal.note(deployment.number, switch_ms=took_ms)
+            elif deployment.phase is Phase.REPORTING and event.reason:
+                log.warning("%s %s: %s", deployment.site, deployment.id, event.reason)
             elif event.reason and not isinstance(step, StopStack):
                 found = diagnose(self._world, performer.site, deployment)
                 self._world.journal.note(deployment.number, diagnosis=found)

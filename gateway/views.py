@@ -6,11 +6,11 @@ from typing import Any
 
 from gateway import errors
 from gateway.core import policy, stack
-from gateway.core.model import Deployment, Phase, Release, Site
+from gateway.core.model import Deployment, Release, Site
 from gateway.core.plan import Request, candidate, describe
 from gateway.core.roster import Entry, Standing
 from gateway.core.serving import DomainCertificate
-from gateway.core.transitions import TERMINAL, WAITING
+from gateway.core.transitions import PAST_ITS_WAY_BACK, TERMINAL, WAITING
 from gateway.directory import Directory
 from gateway.ports import Certificates
 from gateway.progress import Progress
@@ -80,7 +80,8 @@ class Views:
         slots = {}
         for slot, held in self._world.held(site).items():
             replicas = self._world.engine.replicas(site, slot)
-            why = policy.broken(replicas, site.service) if replicas else ""
+            due = [r for r in replicas if slot == live or not r.scheduler]
+            why = policy.broken(due, site.service) if replicas else ""
             idle = None if not replicas else self._world.proxy.is_idle(site, slot)
             slots[str(slot)] = {
                 "release": held,
@@ -116,7 +117,7 @@ class Views:
 
     def _described(self, d: Deployment) -> dict[str, Any]:
         outcome = str(d.phase) if d.phase in TERMINAL else "running"
-        if d.phase in (*WAITING, Phase.RETIRING):
+        if d.phase in (*WAITING, *PAST_ITS_WAY_BACK):
             outcome = "succeeded"
         return {
             "deployment": d.id,
@@ -128,6 +129,7 @@ class Views:
             "phase": str(d.phase),
             "outcome": outcome,
             "shares": list(d.shares),
+            "contracted": d.contracted,
             "reason": d.reason,
             "by": d.by,
             "created_at": d.created_at,

@@ -9,6 +9,7 @@ from pathlib import Path
 from gateway.adapters.certificates import CertificateFolder
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
+from gateway.adapters.compose_jobs import ComposeJobs
 from gateway.adapters.journal import SqliteJournal
 from gateway.adapters.master import NginxMaster
 from gateway.adapters.nginx import NginxProxy
@@ -59,7 +60,13 @@ def remote_agent(settings: Settings) -> RemoteAgent:
 
 def build(settings: Settings, directory: Directory, *, journal: SqliteJournal, plane: DataPlane) -> Gateway:
     clock = SystemClock()
-    world = World(engine=ComposeEngine(settings.network), proxy=plane.proxy, journal=journal, clock=clock)
+    world = World(
+        engine=ComposeEngine(settings.network),
+        jobs=ComposeJobs(settings.network),
+        proxy=plane.proxy,
+        journal=journal,
+        clock=clock,
+    )
     runner = Runner(world)
     metrics = Metrics(directory, world, plane)
     views = Views(directory, world, runner, plane.certificates)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from gateway.adapters.journal import SqliteJournal
 from gateway.core.history import last_in_slots
 from gateway.core.model import Site, Slot
-from gateway.ports import Clock, Engine, Proxy
+from gateway.ports import Clock, Engine, Jobs, Proxy
 
 UNKNOWN_RELEASE = "r0"
 
@@ -15,6 +15,7 @@ UNKNOWN_RELEASE = "r0"
 @dataclass(frozen=True, slots=True)
 class World:
     engine: Engine
+    jobs: Jobs
     proxy: Proxy
     journal: SqliteJournal
     clock: Clock

@@ -13,9 +13,9 @@ from typing import Protocol
 import pytest
 
 from gateway.core import policy
-from gateway.core.model import Release, Routing, Sample, Site, Slot
+from gateway.core.model import Deployment, Hook, HookRun, Kind, Phase, Release, Routing, Sample, Site, Slot
 from gateway.errors import EngineError, EngineUnreachable, ProxyError, StackInvalid
-from gateway.ports import Clock, Engine, Proxy
+from gateway.ports import Clock, Engine, Jobs, Proxy
 
 ROUTINGS = (
     Routing(),
@@ -249,6 +249,108 @@ class EngineContract:
 
 def start(engine: Engine, site: Site, slot: Slot, release: Release) -> None:
     engine.start(site, slot, release, cancelled=lambda: False)
+
+
+class Stacks(Protocol):
+    """A Docker Engine, and what can be seen of a site's stacks on it without asking the port."""
+
+    def schedulers(self) -> set[Slot]:
+        """Where one runs."""
+
+    def runs(self, hook: Hook) -> int:
+        """How often the hook was begun, in all deployments."""
+
+    def unreachable(self) -> AbstractContextManager[Jobs]:
+        """The same jobs while Docker does not answer."""
+
+
+class JobsContract:
+    """`release`: an application, a worker for some moments, a scheduler, and hooks that all end quickly.
+
+    `expand` exits with 0 after a last line "done", `contract` with 3.
+    """
+
+    def test_a_hook_is_run_once_however_often_that_is_asked_for(
+        self, jobs: Jobs, site: Site, release: Release, clock: Clock, world: Stacks
+    ) -> None:
+        for _ in range(2):
+            ended = run_hook(jobs, site, 1, release, Hook.EXPAND, clock)
+            assert (ended.exit_code, ended.lines[-1]) == (0, "done")
+        assert world.runs(Hook.EXPAND) == 1
+
+    def test_a_hook_that_fails_says_so(self, jobs: Jobs, site: Site, release: Release, clock: Clock) -> None:
+        assert run_hook(jobs, site, 1, release, Hook.CONTRACT, clock).exit_code == 3
+
+    def test_a_hook_is_no_replica_and_leaves_nothing_when_it_is_forgotten(
+        self, jobs: Jobs, engine: Engine, site: Site, release: Release, clock: Clock
+    ) -> None:
+        run_hook(jobs, site, 1, release, Hook.EXPAND, clock)
+        assert list(engine.replicas(site, Slot.BLUE)) == []
+        for _ in range(2):
+            jobs.forget_hook(site, deployment(site, 1), Hook.EXPAND)
+            assert dict(engine.logs(site, Slot.BLUE)) == {}
+
+    def test_the_next_deployment_runs_its_hooks_anew_even_if_nothing_was_forgotten(
+        self, jobs: Jobs, site: Site, release: Release, clock: Clock, world: Stacks
+    ) -> None:
+        for number in (1, 2):
+            assert run_hook(jobs, site, number, release, Hook.EXPAND, clock).exit_code == 0
+        assert world.runs(Hook.EXPAND) == 2
+
+    def test_schedulers_follow_and_never_run_twice(
+        self, jobs: Jobs, engine: Engine, site: Site, release: Release, world: Stacks
+    ) -> None:
+        for slot in Slot:
+            start(engine, site, slot, release)
+        assert world.schedulers() == set()
+        for slot in (Slot.BLUE, Slot.BLUE, Slot.GREEN, Slot.BLUE):
+            jobs.schedule(site, slot)
+            assert world.schedulers() == {slot}
+        jobs.schedule(site, None)
+        assert world.schedulers() == set()
+
+    def test_workers_that_were_told_are_busy_until_they_have_finished(
+        self, jobs: Jobs, engine: Engine, site: Site, release: Release, clock: Clock
+    ) -> None:
+        for slot in Slot:
+            start(engine, site, slot, release)
+        limits = jobs.quiesce(site, Slot.BLUE)
+        assert set(jobs.busy(site, Slot.BLUE)) == limits.keys() != set()
+        assert all(limit > 0 for limit in limits.values())
+        eventually(clock, lambda: not jobs.busy(site, Slot.BLUE))
+
+    def test_an_empty_slot_has_no_workers(self, jobs: Jobs, site: Site) -> None:
+        assert dict(jobs.quiesce(site, Slot.BLUE)) == {}
+        assert list(jobs.busy(site, Slot.BLUE)) == []
+
+    def test_jobs_on_a_docker_that_does_not_answer_are_an_error(
+        self, site: Site, release: Release, world: Stacks
+    ) -> None:
+        with world.unreachable() as jobs:
+            for ask in (jobs.quiesce, jobs.busy, jobs.schedule):
+                with pytest.raises(EngineUnreachable):
+                    ask(site, Slot.BLUE)
+            with pytest.raises(EngineUnreachable):
+                jobs.forget_hook(site, deployment(site, 1), Hook.EXPAND)
+            with pytest.raises(EngineUnreachable):
+                jobs.run_hook(site, deployment(site, 1), release, Hook.EXPAND, cancelled=lambda: False)
+
+
+def deployment(site: Site, number: int) -> Deployment:
+    return Deployment(number, site.name, Kind.DEPLOY, "r1", Slot.BLUE, None, Phase.EXPANDING, 0.0)
+
+
+def run_hook(jobs: Jobs, site: Site, number: int, release: Release, hook: Hook, clock: Clock) -> HookRun:
+    """To its end."""
+    found: list[HookRun] = []
+
+    def ended() -> bool:
+        run = jobs.run_hook(site, deployment(site, number), release, hook, cancelled=lambda: False)
+        found.append(run)
+        return run.exit_code is not None
+
+    eventually(clock, ended)
+    return found[-1]
 
 
 class ClockContract:

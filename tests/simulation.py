@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core import stack
-from gateway.core.events import Event
+from gateway.core.events import Event, HookFailed
 from gateway.core.model import (
     Deployment,
+    Hook,
+    HookRun,
     Kind,
     Phase,
     ProbePolicy,
@@ -22,10 +24,11 @@ from gateway.core.model import (
     Slot,
 )
 from gateway.core.plan import Step
-from gateway.core.transitions import CANCELLABLE, TABLE, Table
+from gateway.core.transitions import CANCELLABLE, HOOK_OF, TABLE, Table
 from gateway.deploy import advance, decide
 from gateway.errors import EngineError, EngineUnreachable, ProxyError, StackInvalid
 from gateway.perform import Orders, Performer
+from tests.simulated_jobs import HOOKS, WORK_LIMIT_S, SimulatedJobs, Violation
 
 SITE = Site(
     name="shop",
@@ -37,6 +40,7 @@ SITE = Site(
     observe_s=0.5,
     drain_timeout_s=1.0,
     keep_s=0.5,
+    hook_timeout_s=0.5,
     steps=(10, 50),
     step_s=0.3,
     session_timeout_s=1.0,
@@ -51,10 +55,6 @@ class Crash(BaseException):
     """The process is killed here."""
 
 
-class Violation(AssertionError):
-    """An invariant does not hold."""
-
-
 @dataclass(frozen=True)
 class Scenario:
     """One run: what fails, where the process is killed, when a person cancels."""
@@ -64,6 +64,7 @@ class Scenario:
     staged: bool = False
     canary: bool = False  # the visitors come in steps
     sessions: bool = False  # visitors stay where their session began
+    jobs: bool = False  # the releases have every hook, a worker and a scheduler
     kind: Kind = Kind.DEPLOY
     crash_at: int | None = None  # the nth port call
     crash_after_effect: bool = False
@@ -88,7 +89,7 @@ FAULTS = (
 
 @dataclass
 class SimulatedWorld:
-    """Implements Engine, Proxy and Clock, and checks the invariants at each call."""
+    """Implements Engine, Jobs, Proxy and Clock, and checks the invariants at each call."""
 
     scenario: Scenario
     now_s: float = 0.0
@@ -109,8 +110,13 @@ class SimulatedWorld:
     visited: set[Phase] = field(default_factory=set)
     shares: list[int] = field(default_factory=list)  # as they were given, repetitions left out
     stored: Deployment | None = None
+    jobs: SimulatedJobs = field(init=False)
 
     def __post_init__(self) -> None:
+        self.jobs = SimulatedJobs(self.scenario.fault)
+        if self.scenario.jobs and not self.scenario.first:
+            self.jobs.has_scheduler.add(Slot.BLUE)
+            self.jobs.scheduled.add(Slot.BLUE)
         if not self.scenario.first:
             self.running[Slot.BLUE] = "r1"
             self.routing = Routing(Slot.BLUE)
@@ -177,6 +183,10 @@ class SimulatedWorld:
         if self.routing.serves(slot):
             raise Violation("a stack is started over the one that serves")
         self.running[slot] = release.id  # what fails half way leaves containers behind
+        if self.scenario.jobs:
+            self.jobs.has_scheduler.add(slot)
+            expanded = self.running[slot] != "r2" or Hook.EXPAND in self.jobs.passed
+            _require(expanded, "the candidate is started before expand has passed")
         if self.scenario.fault == "start fails":
             raise EngineError("start failed")
         self._effect_done()
@@ -202,7 +212,54 @@ class SimulatedWorld:
             raise Violation(f"{slot} is stopped although requests may be in flight")
         if self.scenario.fault == "stop fails":
             raise EngineError("stop failed")
+        if self.running[slot] is not None:
+            self.jobs.stopped(slot, self.now_s)
         self.running[slot] = None
+        self.jobs.networks.discard(slot)
+        self._effect_done()
+
+    # Jobs
+
+    def run_hook(
+        self,
+        site: Site,
+        deployment: Deployment,
+        release: Release,
+        hook: Hook,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> HookRun:
+        self._ask_docker()
+        if deployment.slot in self.foreign:
+            raise EngineError("not this gateway's")
+        self.jobs.judge(hook, deployment.slot, self.routing, self.running)
+        if not self.jobs.is_there(deployment, hook):
+            self.jobs.begin(deployment, hook, self.now_s)
+            self.jobs.networks.add(deployment.slot)
+            self._effect_done()
+        return self.jobs.look(deployment, hook, self.now_s)
+
+    def forget_hook(self, site: Site, deployment: Deployment, hook: Hook) -> None:
+        self._ask_docker()
+        self.jobs.forget(deployment, hook)
+
+    def quiesce(self, site: Site, slot: Slot) -> Mapping[str, float]:
+        self._ask_docker()
+        if slot not in self.jobs.has_scheduler:
+            return {}
+        self.jobs.told_at_s.setdefault(slot, self.now_s)
+        self._effect_done()
+        return {f"{SITE.name}-{slot}-worker-1": WORK_LIMIT_S}
+
+    def busy(self, site: Site, slot: Slot) -> Collection[str]:
+        self._ask_docker()
+        return [f"{SITE.name}-{slot}-worker-1"] if self.jobs.busy(slot, self.now_s) else []
+
+    def schedule(self, site: Site, slot: Slot | None) -> None:
+        self._ask_docker()
+        if self.jobs.judged and self.scenario.jobs and slot is not None:
+            _require(self.routing.slot is slot, f"the scheduler goes to {slot}, which is not live")
+        self.jobs.schedule(slot)
         self._effect_done()
 
     def logs(self, site: Site, slot: Slot) -> Mapping[str, Sequence[str]]:
@@ -227,10 +284,18 @@ class SimulatedWorld:
             raise Violation("the way back is taken although the previous release is being stopped")
         if not self.proven.issuperset(to_candidate):
             raise Violation("traffic is sent to a candidate that was not proven healthy")
+        if to_candidate and self.scenario.jobs and Hook.PRE_SWITCH not in self.jobs.passed:
+            raise Violation("a candidate gets traffic before pre-switch has passed")
+        if Hook.CONTRACT in self.jobs.runs and not to_candidate:
+            raise Violation("the way back is taken across a contract")
         if to_candidate and self.scenario.staged and not self.ordered:
             raise Violation("a staged candidate gets traffic before it was ordered")
         if to_candidate and Phase.REVERTING in self.visited:
             raise Violation("a candidate that was sent away gets traffic again")
+        live = self.routing.slot
+        back = live is not None and self.running[live] == "r2" and routing.slot is not live
+        if back and self._phase() not in (Phase.REVERTING, Phase.UNWINDING):
+            raise Violation("visitors are sent back and forth")
         self._leave(routing)
         self._note_share(routing)
         self.routing = routing
@@ -316,11 +381,12 @@ def run(scenario: Scenario, *, table: Table = TABLE) -> tuple[Deployment, Simula
         release="r2",
         slot=Slot.BLUE if scenario.first else Slot.GREEN,
         previous=None if scenario.first else "r1",
-        phase=Phase.STARTING,
+        phase=Phase.EXPANDING if scenario.jobs else Phase.STARTING,
         created_at=0.0,
         staged=scenario.staged,
         shares=SITE.steps if scenario.canary else (),
         sessions=scenario.sessions,
+        hooks=tuple(Hook) if scenario.jobs else (),
     )
     for _ in range(CRASH_LIMIT):
         try:
@@ -341,11 +407,12 @@ def _advance(world: SimulatedWorld, table: Table) -> None:
 
     performer = Performer(
         site=SITE,
-        release=Release(2, "shop", {"services": {"app": {}}}, {}),
+        release=Release(2, "shop", {"services": {"app": {}} | HOOKS}, {}),
         engine=world,
+        jobs=world,
         proxy=world,
         clock=world,
-        orders=Orders(lambda: world.cancelled, switch_ordered, lambda: False),
+        orders=Orders(lambda: world.cancelled, switch_ordered, lambda: False, lambda: False),
         say=lambda text: None,
     )
 
@@ -364,7 +431,14 @@ def _advance(world: SimulatedWorld, table: Table) -> None:
         world.visited.add(world.stored.phase)
         if cancel and world.stored.phase not in (Phase.ABORTING, Phase.REVERTING):
             raise Violation("a cancel does not lead back")
+        failed = isinstance(event, HookFailed)
+        if failed and world.stored.phase not in (Phase.ABORTING, Phase.REVERTING, Phase.FAILED):
+            raise Violation("a hook that failed does not lead back")
+        if Phase.REPORTING in world.visited and world.stored.phase not in LAST:
+            raise Violation("something begins after on-failure was run")
         world._call()  # a crash right after the write
+        if hook := HOOK_OF.get(deployment.phase):
+            world.forget_hook(SITE, deployment, hook)
         return world.stored
 
     assert world.stored is not None
@@ -372,6 +446,9 @@ def _advance(world: SimulatedWorld, table: Table) -> None:
         advance(world.stored, perform=perform, settle=settle)
     except Stuck:
         return
+
+
+LAST = (Phase.REPORTING, Phase.ABORTING, Phase.ABORTED, Phase.FAILED)
 
 
 class Stuck(Exception):
@@ -383,6 +460,7 @@ def check_end(world: SimulatedWorld) -> None:
     d = world.stored
     assert d is not None
     previous, candidate = d.previous_slot, d.slot
+    check_jobs(d, world)
     if d.phase is Phase.SUCCEEDED:
         only = Routing(candidate, release="r2" if d.sessions else None)
         _require(world.routing == only, "succeeded, but it is not the candidate alone that serves")
@@ -404,11 +482,35 @@ def check_end(world: SimulatedWorld) -> None:
         _require(not switched or Phase.REVERTING in world.visited, "aborted without a confirmed way back")
     elif d.phase is Phase.FAILED:
         _require(world.scenario.fault in MAY_FAIL, "failed without a reason")
-        _require(previous is None or world.running[previous] == "r1", "failed, and the previous is gone")
+        if d.contracted:
+            _require(world.routing.slot is candidate, "failed after the contract, but not live")
+        else:
+            kept = previous is None or world.running[previous] == "r1"
+            _require(kept, "failed, and the previous is gone")
     else:
         raise Violation(f"stuck in {d.phase}")
 
 
+def check_jobs(d: Deployment, world: SimulatedWorld) -> None:
+    """Which hooks have run, and where the scheduler is, where a deployment has ended."""
+    jobs, forward = world.jobs, set(Hook) - {Hook.ON_FAILURE}
+    if not world.scenario.jobs:
+        return _require(not jobs.runs, "a hook was run that the release does not have")
+    _require(d.contracted == (Hook.CONTRACT in jobs.runs), "what is remembered of the contract is not true")
+    _require(len(jobs.scheduled) <= 1, "two schedulers run")
+    if d.phase is Phase.SUCCEEDED:
+        _require(jobs.passed == forward, "succeeded without its hooks")
+        _require(jobs.scheduled == {d.slot}, "succeeded, but the scheduler is elsewhere")
+    if d.phase is Phase.ABORTED:
+        _require(jobs.runs.count(Hook.ON_FAILURE) == 1, "aborted without on-failure")
+        _require(Hook.CONTRACT not in jobs.runs, "aborted after the contract")
+        _require(d.slot not in jobs.networks, "aborted, but on-failure left its network")
+        live = {d.previous_slot} if d.previous_slot else set()
+        _require(jobs.scheduled == live, "aborted, but the scheduler is elsewhere")
+    return None
+
+
+UNDOING_HOOKS = (Hook.EXPAND, Hook.PRE_SWITCH, Hook.POST_SWITCH)
 MUST_ABORT = frozenset(
     {
         "start fails",
@@ -419,9 +521,12 @@ MUST_ABORT = frozenset(
         "cutover not applied",
         "candidate dies while observed",
         "candidate answers 5xx",
+        *(f"{hook} {what}" for hook in UNDOING_HOOKS for what in ("fails", "never ends")),
     }
 )
-MAY_FAIL = frozenset({"stop fails", "proxy is dead from the cutover on"})
+MAY_FAIL = frozenset(
+    {"stop fails", "proxy is dead from the cutover on", "contract fails", "contract never ends"}
+)
 
 
 def _require(holds: bool, what: str) -> None:  # noqa: FBT001

@@ -8,9 +8,9 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.adapters.clock import SystemClock
-from gateway.core.model import Release, Site, Slot
-from gateway.ports import Clock, Engine, Proxy
-from tests.contracts import ClockContract, EngineContract, ProxyContract
+from gateway.core.model import Hook, Release, Site, Slot
+from gateway.ports import Clock, Engine, Jobs, Proxy
+from tests.contracts import ClockContract, EngineContract, JobsContract, ProxyContract
 from tests.simulation import MODEL, SITE, Scenario, SimulatedWorld
 
 
@@ -45,8 +45,14 @@ class Surroundings:
         yield self._simulated
         self._simulated.nginx_answers = True
 
+    def schedulers(self) -> set[Slot]:
+        return self._simulated.jobs.scheduled
+
+    def runs(self, hook: Hook) -> int:
+        return self._simulated.jobs.runs.count(hook)
+
     @contextmanager
-    def unreachable(self) -> Iterator[Engine]:
+    def unreachable(self) -> Iterator[SimulatedWorld]:
         self._simulated.docker_answers = False
         yield self._simulated
 
@@ -80,6 +86,32 @@ class TestSimulatedProxy(ProxyContract):
 
 
 class TestSimulatedEngine(EngineContract):
+    @pytest.fixture
+    def engine(self, simulated: SimulatedWorld) -> Engine:
+        return simulated
+
+    @pytest.fixture
+    def clock(self, simulated: SimulatedWorld) -> Clock:
+        return simulated
+
+    @pytest.fixture
+    def release(self) -> Release:
+        return Release(1, SITE.name, MODEL, {})
+
+
+class TestSimulatedJobs(JobsContract):
+    @pytest.fixture
+    def simulated(self) -> SimulatedWorld:
+        simulated = SimulatedWorld(
+            Scenario(first=True, jobs=True, fault="contract fails"), visited_always=False
+        )
+        simulated.jobs.judged = False
+        return simulated
+
+    @pytest.fixture
+    def jobs(self, simulated: SimulatedWorld) -> Jobs:
+        return simulated
+
     @pytest.fixture
     def engine(self, simulated: SimulatedWorld) -> Engine:
         return simulated

@@ -10,8 +10,8 @@ import pytest
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.journal import SCHEMA_VERSION, SqliteJournal
-from gateway.core.history import last_in_slots, release_before
-from gateway.core.model import Deployment, Kind, Phase, Slot
+from gateway.core.history import contracted_since, last_in_slots, release_before
+from gateway.core.model import Deployment, Hook, Kind, Phase, Slot
 from gateway.errors import Failed
 
 DEPLOYMENT = Deployment(
@@ -53,7 +53,7 @@ def test_an_ended_deployment_is_not_unfinished(path: Path) -> None:
 def test_a_deployment_is_in_progress_until_its_outcome_is_known(path: Path, phase: Phase) -> None:
     journal = SqliteJournal(path, SystemClock())
     journal.save(replace(journal.begin(DEPLOYMENT), phase=phase))
-    known = {Phase.KEEPING, Phase.RETIRING, Phase.SUCCEEDED, Phase.ABORTED, Phase.FAILED}
+    known = {Phase.KEEPING, Phase.RETIRING, Phase.CONTRACTING, Phase.SUCCEEDED, Phase.ABORTED, Phase.FAILED}
     assert journal.in_progress() == (set() if phase in known else {"shop"})
 
 
@@ -93,10 +93,36 @@ def test_a_journal_of_the_version_before_is_taken_over(path: Path) -> None:
     journal.begin(DEPLOYMENT)
     journal.close()
     with sqlite3.connect(path) as db:
-        db.execute("ALTER TABLE deployments DROP COLUMN shares")
-        db.execute("ALTER TABLE deployments DROP COLUMN sessions")
+        for column in ("shares", "sessions", "hooks", "contracted"):
+            db.execute(f"ALTER TABLE deployments DROP COLUMN {column}")
         db.execute("PRAGMA user_version=1")
     assert SqliteJournal(path, SystemClock()).unfinished("shop") == replace(DEPLOYMENT, number=1)
+
+
+def test_the_hooks_to_come_and_a_contract_that_began_survive_a_restart(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    stored = journal.begin(replace(DEPLOYMENT, hooks=(Hook.EXPAND, Hook.CONTRACT)))
+    contracting = replace(stored, phase=Phase.CONTRACTING, hooks=(Hook.CONTRACT,), contracted=True)
+    journal.save(contracting)
+    journal.close()
+    assert SqliteJournal(path, SystemClock()).unfinished("shop") == contracting
+
+
+def test_a_contract_is_known_however_many_attempts_came_after_it(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    journal.save(
+        replace(journal.begin(replace(DEPLOYMENT, release="r3")), phase=Phase.FAILED, contracted=True)
+    )
+    for _ in range(3):
+        journal.save(replace(journal.begin(replace(DEPLOYMENT, release="r4")), phase=Phase.SUCCEEDED))
+    journal.forget("shop", keep=1)
+    found = journal.deployments("shop")
+    assert [contracted_since(found, release) for release in ("r2", "r3", "r4")] == ["r3", None, None]
+
+
+def test_a_release_whose_contract_failed_was_live_nevertheless(path: Path) -> None:
+    failed = replace(DEPLOYMENT, release="r3", phase=Phase.FAILED, contracted=True)
+    assert release_before([failed, replace(DEPLOYMENT, release="r2", phase=Phase.SUCCEEDED)], "r4") == "r3"
 
 
 def test_the_steps_to_come_survive_a_restart(path: Path) -> None:

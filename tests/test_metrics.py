@@ -54,7 +54,7 @@ class Gateway:
     def metrics(self) -> Metrics:
         return Metrics(
             Directory(lambda: self.roster, lambda site: None),
-            World(self.world, self.world, self.journal, self.world),
+            World(self.world, self.world, self.world, self.journal, self.world),
             DataPlane(
                 self.world,
                 lambda site: CertificateFolder(self.folder / "certs", now=NOW).of(site),

@@ -25,7 +25,7 @@ def world(tmp_path: Path) -> World:
         journal.add_release(SITE.name, {"services": {"app": {}}}, {})
     for _ in range(HISTORY + 5):
         journal.save(replace(journal.begin(OLD), phase=Phase.SUCCEEDED))
-    return World(simulated, simulated, journal, simulated)
+    return World(simulated, simulated, simulated, journal, simulated)
 
 
 def run(world: World, *, slot_needed: bool) -> Deployment:

@@ -48,6 +48,7 @@ BAD = {
     "MAX_5XX_SHARE": ["1.01", "5%", "-0.1"],
     "DRAIN_TIMEOUT_S": ["86401", "infinity"],
     "KEEP_S": ["604801", "9" * 400],
+    "HOOK_TIMEOUT_S": ["0", "86401"],
     "WWW": ["on", "ADD", "add;"],
     "PATH_PREFIX": [
         *("blog", "//", "/a//b", "/a//", "/..", "/../a", "/a/..", "/./a", "/a/.", "/a?b", "/a#b", "/a b"),

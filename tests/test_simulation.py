@@ -10,25 +10,39 @@ from typing import Any
 
 import pytest
 
-from gateway.core.events import Event, StopFailed
-from gateway.core.model import Deployment, Kind, Phase, Release, Slot
-from gateway.core.plan import StopStack
+from gateway.core.events import Event, HookFailed, Retired, StopFailed
+from gateway.core.model import Deployment, Hook, Kind, Phase, Release, Routing, Slot
+from gateway.core.plan import RunHook, StopStack
 from gateway.core.transitions import TABLE, IllegalTransition, Table
 from gateway.perform import Orders, Performer
+from tests.simulated_jobs import HOOK_FAULTS
 from tests.simulation import FAULTS, SITE, Crash, Scenario, SimulatedWorld, Violation, run
+
+JOB_FAULTS = (*HOOK_FAULTS, "worker never ends")
+FIRST_AND_CANARY = ("none", "pre-switch fails", "candidate answers 5xx", "contract fails")
 
 
 def undisturbed() -> list[Scenario]:
-    return [
-        Scenario(fault=fault, first=first, staged=staged, canary=canary)
-        for fault, first, staged, canary in product(FAULTS, *3 * [(False, True)])
-        # Before the first release there is nothing to compare a share's answers with.
-        if (staged or fault != "candidate dies while it waits") and not (first and canary)
-    ] + [
-        Scenario(fault=fault, canary=canary, sessions=True)
-        for fault, canary in product(FAULTS, (False, True))
-        if fault != "candidate dies while it waits"
-    ]
+    return (
+        [
+            Scenario(fault=fault, first=first, staged=staged, canary=canary)
+            for fault, first, staged, canary in product(FAULTS, *3 * [(False, True)])
+            # Before the first release there is nothing to compare a share's answers with.
+            if (staged or fault != "candidate dies while it waits") and not (first and canary)
+        ]
+        + [
+            Scenario(fault=fault, canary=canary, sessions=True)
+            for fault, canary in product(FAULTS, (False, True))
+            if fault != "candidate dies while it waits"
+        ]
+        + [
+            Scenario(fault=fault, first=first, canary=canary, jobs=True)
+            for fault in (*FAULTS, *JOB_FAULTS)
+            for first, canary in ((False, False), (True, False), (False, True))
+            if fault != "candidate dies while it waits"
+            and (not (first or canary) or fault in FIRST_AND_CANARY)
+        ]
+    )
 
 
 def disturbed(scenario: Scenario, *, stride: int = 1) -> list[Scenario]:
@@ -65,16 +79,46 @@ def test_a_rollback_is_not_rolled_back_by_what_it_finds() -> None:
     assert deployment.phase is Phase.SUCCEEDED
 
 
+NEVER = Orders(lambda: False, lambda: False, lambda: False, lambda: False)
+
+
 def test_what_nginx_sends_traffic_to_is_never_stopped() -> None:
     world = SimulatedWorld(Scenario())
     release = Release(2, "shop", {}, {})
-    never = Orders(lambda: False, lambda: False, lambda: False)
-    performer = Performer(SITE, release, world, world, world, never, lambda text: None)
+    performer = Performer(SITE, release, world, world, world, world, NEVER, lambda text: None)
     retiring = Deployment(1, "shop", Kind.DEPLOY, "r2", Slot.GREEN, "r1", Phase.RETIRING, 0.0)
     assert isinstance(performer(retiring, StopStack(Slot.BLUE)), StopFailed)
     assert world.running[Slot.BLUE] == "r1"
 
 
+@pytest.mark.parametrize("serving", [Slot.BLUE, Slot.GREEN])
+def test_a_contract_is_refused_while_the_previous_release_serves_or_is_kept(serving: Slot) -> None:
+    world = SimulatedWorld(Scenario(jobs=True))
+    world.routing = Routing(serving)
+    contracting = Deployment(1, "shop", Kind.DEPLOY, "r2", Slot.GREEN, "r1", Phase.CONTRACTING, 0.0)
+    performer = Performer(
+        SITE, Release(2, "shop", {}, {}), world, world, world, world, NEVER, lambda text: None
+    )
+    event = performer(contracting, RunHook(Hook.CONTRACT, Slot.GREEN))
+    assert isinstance(event, HookFailed)
+    assert "blue still" in event.reason
+    assert world.jobs.runs == []
+
+
+def test_whoever_goes_back_from_a_release_does_not_run_its_contract() -> None:
+    world = SimulatedWorld(Scenario(jobs=True))
+    world.routing = Routing(Slot.GREEN)
+    back = replace(NEVER, going_back=lambda: True)
+    performer = Performer(
+        SITE, Release(2, "shop", {}, {}), world, world, world, world, back, lambda text: None
+    )
+    retiring = Deployment(
+        1, "shop", Kind.DEPLOY, "r2", Slot.GREEN, "r1", Phase.RETIRING, 0.0, hooks=(Hook.CONTRACT,)
+    )
+    assert isinstance(performer(retiring, StopStack(Slot.BLUE)), Retired)
+
+
+REPEATED = (Phase.STARTING, Phase.PROBING, Phase.READY)
 # Wrong rows that change nothing for anyone: before a cutover, reverting publishes what is served
 # already and unwinding drains a slot that never had a request; both lead on to ABORTING.
 HARMLESS = {
@@ -92,6 +136,17 @@ HARMLESS = {
     (Phase.READY, "SwitchOrdered", Phase.STEPPING),
     (Phase.OBSERVING, "ObservationPassed", Phase.HOLDING),
     (Phase.STEPPING, "StepPassed", Phase.READY),
+    (Phase.PREPARING, "SwitchOrdered", Phase.STEPPING),
+    # Nothing was begun, so there is nothing to revert.
+    (Phase.EXPANDING, "HookFailed", Phase.REVERTING),
+    (Phase.EXPANDING, "CancelRequested", Phase.REVERTING),
+    (Phase.PREPARING, "HookFailed", Phase.REVERTING),
+    (Phase.PREPARING, "CancelRequested", Phase.REVERTING),
+    # What was done is found done, and a hook that has run is not due again: it only takes longer.
+    *((Phase.PREPARING, event, phase) for event in ("SwitchOrdered", "StepsOrdered") for phase in REPEATED),
+    (Phase.ANNOUNCING, "HookPassed", Phase.CUTOVER),
+    (Phase.CONTRACTING, "HookPassed", Phase.RETIRING),
+    (Phase.CONTRACTING, "HookFailed", Phase.ABORTING),
     # Stopping the candidate that serves is refused, which ends in FAILED as well.
     (Phase.RETIRING, "StopFailed", Phase.ABORTING),
 }

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.adapters.compose import host_path
+from gateway.adapters.containers import host_path
 from gateway.core.model import Release, Replica, Site, Slot
 from gateway.core.policy import broken, docker_ready, gone
 from gateway.core.stack import diff, for_slot, has_order, is_image_reference, problems, warnings, with_images

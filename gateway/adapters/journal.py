@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.history import forgettable
-from gateway.core.model import Deployment, Kind, Phase, Release, Slot
-from gateway.core.transitions import TERMINAL
+from gateway.core.model import Deployment, Hook, Kind, Phase, Release, Slot
+from gateway.core.transitions import PAST_ITS_WAY_BACK, TERMINAL
 from gateway.errors import Failed, JournalError
 from gateway.ports import Clock
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 SCHEMA = """
 CREATE TABLE releases (
     site TEXT NOT NULL, number INTEGER NOT NULL, stack TEXT NOT NULL, images TEXT NOT NULL,
@@ -32,6 +32,7 @@ CREATE TABLE deployments (
     slot TEXT NOT NULL, previous TEXT, phase TEXT NOT NULL, created_at REAL NOT NULL,
     staged INTEGER NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL, shares TEXT NOT NULL DEFAULT '[]',
     sessions INTEGER NOT NULL DEFAULT 0,
+    hooks TEXT NOT NULL DEFAULT '[]', contracted INTEGER NOT NULL DEFAULT 0,
     cancelled INTEGER NOT NULL DEFAULT 0, ordered INTEGER NOT NULL DEFAULT 0,
     switch_ms REAL, diagnosis TEXT
 ) STRICT;
@@ -42,10 +43,13 @@ CREATE INDEX phases_by_deployment ON phases (deployment);
 # From the version before to this one.
 MIGRATIONS = {
     2: "ALTER TABLE deployments ADD COLUMN shares TEXT NOT NULL DEFAULT '[]';"
-    "ALTER TABLE deployments ADD COLUMN sessions INTEGER NOT NULL DEFAULT 0;"
+    "ALTER TABLE deployments ADD COLUMN sessions INTEGER NOT NULL DEFAULT 0;",
+    3: "ALTER TABLE deployments ADD COLUMN hooks TEXT NOT NULL DEFAULT '[]';"
+    "ALTER TABLE deployments ADD COLUMN contracted INTEGER NOT NULL DEFAULT 0;",
 }
 _COLUMNS = (
-    "number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares, sessions"
+    "number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares, sessions,"
+    " hooks, contracted"
 )
 
 
@@ -112,7 +116,8 @@ class SqliteJournal:
 
     def begin(self, deployment: Deployment) -> Deployment:
         """Store a new deployment and return it with its number."""
-        values = asdict(deployment) | {"number": None, "shares": json.dumps(deployment.shares)}
+        texts = {"shares": json.dumps(deployment.shares), "hooks": json.dumps(deployment.hooks)}
+        values = asdict(deployment) | texts | {"number": None}
         names = _COLUMNS.split(", ")
         with _translated(), self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -129,8 +134,12 @@ class SqliteJournal:
         with _translated(), self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
-                "UPDATE deployments SET phase = ?, reason = ?, shares = ? WHERE number = ?",
-                (deployment.phase, deployment.reason, json.dumps(deployment.shares), deployment.number),
+                "UPDATE deployments SET phase = ?, reason = ?, shares = ?, hooks = ?, contracted = ?"
+                " WHERE number = ?",
+                (
+                    *(deployment.phase, deployment.reason, json.dumps(deployment.shares)),
+                    *(json.dumps(deployment.hooks), deployment.contracted, deployment.number),
+                ),
             )
             self._note_phase(deployment)
 
@@ -183,7 +192,7 @@ class SqliteJournal:
 
     def in_progress(self) -> set[str]:
         """The sites with a deployment whose outcome is open."""
-        over = [*TERMINAL, Phase.KEEPING, Phase.RETIRING]
+        over = [*TERMINAL, Phase.KEEPING, *PAST_ITS_WAY_BACK]
         marks = ", ".join("?" * len(over))
         rows = self._rows(f"SELECT DISTINCT site FROM deployments WHERE phase NOT IN ({marks})", *over)
         return {str(site) for (site,) in rows}
@@ -222,7 +231,8 @@ class SqliteJournal:
 
 
 def _deployment(row: tuple[Any, ...]) -> Deployment:
-    number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares, sessions = row
+    number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, *rest = row
+    shares, sessions, hooks, contracted = rest
     return Deployment(
         number=number,
         site=site,
@@ -235,6 +245,8 @@ def _deployment(row: tuple[Any, ...]) -> Deployment:
         staged=bool(staged),
         shares=tuple(json.loads(shares)),
         sessions=bool(sessions),
+        hooks=tuple(Hook(hook) for hook in json.loads(hooks)),
+        contracted=bool(contracted),
         reason=reason,
         by=by,
     )

@@ -18,9 +18,12 @@ from gateway.cli.terminal import WORDS, Show, shown
 
 # From here on the order is carried out; what follows (keeping, retiring) needs no one to wait.
 ENDS = ("succeeded", "aborted", "failed")
-DONE = ("holding", "keeping", "retiring", *ENDS)
-WAY_BACK = ("reverting", "unwinding", "aborting", *ENDS)
-FROM_THE_SWITCH = ("stepping", "cutover", "observing", "draining", *DONE, *WAY_BACK)
+DONE = ("holding", "keeping", "retiring", "contracting", *ENDS)
+WAY_BACK = ("reverting", "unwinding", "aborting", "reporting", *ENDS)
+FROM_THE_SWITCH = (
+    *("preparing", "stepping", "cutover", "announcing", "observing", "draining"),
+    *(*DONE, *WAY_BACK),
+)
 
 
 def whoami() -> str:

@@ -11,24 +11,29 @@ from typing import Any
 import click
 
 WORDS = {
+    "expanding": "running the hook expand",
     "starting": "starting the new release",
     "probing": "probing it through nginx",
     "ready": "healthy",
+    "preparing": "running the hook pre-switch",
     "stepping": "sending it a share of the visitors",
     "cutover": "switching all traffic",
+    "announcing": "running the hook post-switch",
     "observing": "watching it",
     "holding": "done; sessions that began on the previous release stay with it",
     "draining": "letting the previous release finish its requests",
     "keeping": "done; what it replaced stays warm for a rollback",
     "retiring": "stopping the previous release",
+    "contracting": "running the hook contract",
     "reverting": "switching all traffic back",
     "unwinding": "letting it finish its requests",
     "aborting": "stopping the candidate",
+    "reporting": "running the hook on-failure",
     "aborted": "undone",
     "succeeded": "done",
     "failed": "failed",
 }
-BAD = ("reverting", "unwinding", "aborting", "aborted", "failed")
+BAD = ("reverting", "unwinding", "aborting", "reporting", "aborted", "failed")
 
 Show = Callable[[dict[str, Any], float], None]
 

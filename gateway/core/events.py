@@ -12,6 +12,16 @@ class Event:
     reason: str = ""
 
 
+class HookDue(Event):
+    """All is well so far, and a hook of the release comes next."""
+
+
+class HookPassed(Event): ...
+
+
+class HookFailed(Event): ...
+
+
 class StackStarted(Event): ...
 
 

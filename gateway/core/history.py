@@ -17,9 +17,17 @@ def last_in_slots(deployments: Deployments) -> dict[Slot, Deployment]:
 
 def release_before(deployments: Deployments, live: str | None) -> str | None:
     """The newest older release that was live. Never a newer one: that was rolled back from."""
-    served = [int(d.release[1:]) for d in deployments if d.phase is Phase.SUCCEEDED]
-    older = [number for number in served if live is None or number < int(live[1:])]
+    served = [_number(d.release) for d in deployments if d.phase is Phase.SUCCEEDED or d.contracted]
+    older = [number for number in served if live is None or number < _number(live)]
     return f"r{max(older)}" if older else None
+
+
+def contracted_since(deployments: Deployments, release: str) -> str | None:
+    """The newest later release whose contract has begun: what it took away, this one may need."""
+    later = [
+        _number(d.release) for d in deployments if d.contracted and _number(d.release) > _number(release)
+    ]
+    return f"r{max(later)}" if later else None
 
 
 def forgettable(deployments: Deployments, *, keep: int) -> set[int]:
@@ -30,7 +38,8 @@ def forgettable(deployments: Deployments, *, keep: int) -> set[int]:
     """
     finished = [d for d in deployments if d.phase in TERMINAL]
     last = last_in_slots(deployments).values()
-    stay = {d.number for d in (*finished[:keep], *last)}
+    contracted = [d for d in finished if d.contracted][:1]
+    stay = {d.number for d in (*finished[:keep], *last, *contracted)}
     for live in (None, *(d.release for d in last)):  # either slot may be the live one, or none
         before = release_before(deployments, live)
         stay |= {d.number for d in [d for d in finished if _served(d, before)][:1]}
@@ -38,4 +47,9 @@ def forgettable(deployments: Deployments, *, keep: int) -> set[int]:
 
 
 def _served(deployment: Deployment, release: str | None) -> bool:
-    return deployment.phase is Phase.SUCCEEDED and deployment.release == release
+    served = deployment.phase is Phase.SUCCEEDED or deployment.contracted
+    return served and deployment.release == release
+
+
+def _number(release: str) -> int:
+    return int(release[1:])

@@ -24,22 +24,37 @@ class Slot(StrEnum):
 class Phase(StrEnum):
     """Names the step in progress: a restart repeats exactly that step."""
 
+    EXPANDING = "expanding"
     STARTING = "starting"
     PROBING = "probing"
     READY = "ready"
+    PREPARING = "preparing"
     STEPPING = "stepping"
     CUTOVER = "cutover"
+    ANNOUNCING = "announcing"
     OBSERVING = "observing"
     HOLDING = "holding"
     DRAINING = "draining"
     KEEPING = "keeping"
     RETIRING = "retiring"
+    CONTRACTING = "contracting"
     REVERTING = "reverting"
     UNWINDING = "unwinding"
     ABORTING = "aborting"
+    REPORTING = "reporting"
     SUCCEEDED = "succeeded"
     ABORTED = "aborted"
     FAILED = "failed"
+
+
+class Hook(StrEnum):
+    """What a release may bring along to be run once, in its own image, in the course of a deployment."""
+
+    EXPAND = "expand"
+    PRE_SWITCH = "pre-switch"
+    POST_SWITCH = "post-switch"
+    CONTRACT = "contract"
+    ON_FAILURE = "on-failure"
 
 
 class Kind(StrEnum):
@@ -80,6 +95,7 @@ class Site:
     session_idle_s: float = 1800.0  # a session that asked nothing for so long has ended
     drain_timeout_s: float = 30.0
     keep_s: float = 600.0
+    hook_timeout_s: float = 600.0
     redirects: tuple[tuple[str, str], ...] = ()  # host name -> the one of `domains` that it leads to
     path: str | None = (
         None  # what it has of its domains, as /blog; None: all, and no other site has any of it
@@ -157,6 +173,8 @@ class Deployment:
     staged: bool = False  # stops in READY until it is ordered to switch
     shares: tuple[int, ...] = ()  # steps that are still to come, the one in progress first
     sessions: bool = False  # visitors stay with the release on which their session began
+    hooks: tuple[Hook, ...] = ()  # of the release, those that are still to come
+    contracted: bool = False  # its contract has begun: earlier releases may find their data changed
     reason: str = ""  # why it left the straight way
     by: str = ""  # who asked for it
 
@@ -190,6 +208,16 @@ class Replica:
     exit_code: int | None
     oom_killed: bool
     restarts: int
+    scheduler: bool = False  # runs on the live slot alone
+
+
+@dataclass(frozen=True, slots=True)
+class HookRun:
+    """One run of a hook. `exit_code` None: it has not ended."""
+
+    service: str
+    exit_code: int | None
+    lines: tuple[str, ...] = ()  # the last that it wrote
 
 
 @dataclass(frozen=True, slots=True)

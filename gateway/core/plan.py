@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
+from gateway.core import labels
+from gateway.core.model import Deployment, Hook, Kind, Phase, Release, Routing, Site, Slot
+from gateway.core.transitions import HOOK_OF
 
 
 @dataclass(frozen=True, slots=True)
 class StartStack:
+    slot: Slot
+
+
+@dataclass(frozen=True, slots=True)
+class RunHook:
+    """Run a hook of the candidate's release once, to its end."""
+
+    hook: Hook
     slot: Slot
 
 
@@ -68,13 +78,25 @@ class StopStack:
 
 
 Step = (
-    StartStack | Probe | AwaitOrder | ShiftShare | SwitchUpstream | Observe | Hold | Drain | Keep | StopStack
+    StartStack
+    | RunHook
+    | Probe
+    | AwaitOrder
+    | ShiftShare
+    | SwitchUpstream
+    | Observe
+    | Hold
+    | Drain
+    | Keep
+    | StopStack
 )
 
 
 def next_step(deployment: Deployment) -> Step | None:
     """The step that the deployment's phase names; None at an end. Repeating it is safe."""
     slot, previous = deployment.slot, deployment.previous_slot
+    if hook := HOOK_OF.get(deployment.phase):
+        return RunHook(hook, slot)
     back, share = _before(deployment), next(iter(deployment.shares), 0)
     stepping = replace(back, share=share, held=deployment.release if deployment.sessions and share else None)
     steps: dict[Phase, Step] = {
@@ -126,6 +148,8 @@ def candidate(
     site: Site, release: Release, live: Slot | None, previous: str | None, request: Request, *, now: float
 ) -> Deployment:
     """The deployment that puts the release into the slot that is not live. Not yet numbered."""
+    # A rollback is an emergency, and what its hooks have to do was done when the release was deployed.
+    hooks = labels.hooks(release.stack["services"]) if request.kind is Kind.DEPLOY else {}
     return Deployment(
         number=0,
         site=site.name,
@@ -133,12 +157,13 @@ def candidate(
         release=release.id,
         slot=Slot.BLUE if live is None else live.other,
         previous=previous,
-        phase=Phase.STARTING,
+        phase=Phase.EXPANDING if Hook.EXPAND in hooks else Phase.STARTING,
         created_at=now,
         staged=request.staged,
         # A rollback is an emergency, and before the first release there is nothing to compare with.
         sessions=site.session_timeout_s > 0,
         shares=site.steps if live is not None and request.kind is Kind.DEPLOY else (),
+        hooks=tuple(hook for hook in Hook if hook in hooks),
         by=request.by,
     )
 
@@ -148,15 +173,18 @@ def describe(site: Site, deployment: Deployment) -> list[str]:
     d, probe = deployment, site.probe
     before = d.previous or "the maintenance page"
     lines = [
+        *_hook(site, d, Hook.EXPAND, f"before anything of {d.release} is started; stop here if it fails"),
         f"start {d.release} in {d.slot}",
         f"probe {probe.path} through nginx until {probe.successes} good answers in a row a replica"
         f" (at most {probe.start_deadline_s:g} s)",
     ]
     if d.staged:
         lines.append(f"wait for `gateway switch {site.name}`")
+    lines += _hook(site, d, Hook.PRE_SWITCH, "before the first visitor comes; stop here if it fails")
     for share in d.shares:
         lines.append(f"send {share} % of the visitors to {d.release}; watch them for {site.step_s:g} s")
     lines.append(f"switch all traffic of {', '.join(site.addresses)} from {before} to {d.release}")
+    lines += _hook(site, d, Hook.POST_SWITCH, "go back if it fails")
     if watch_s := observe_s(site, d):
         lines.append(f"watch {d.release} for {watch_s:g} s; go back above {site.max_5xx_share:.0%} of 5xx")
     if d.previous and d.sessions:
@@ -166,4 +194,10 @@ def describe(site: Site, deployment: Deployment) -> list[str]:
     if d.previous:
         lines.append(f"let {d.previous} finish its requests (at most {site.drain_timeout_s:g} s)")
         lines.append(f"keep {d.previous} warm for {site.keep_s:g} s, then stop it")
-    return lines
+    lines += _hook(site, d, Hook.CONTRACT, f"no rollback to a release before {d.release} from then on")
+    return lines + _hook(site, d, Hook.ON_FAILURE, f"only if {d.release} did not stay")
+
+
+def _hook(site: Site, deployment: Deployment, hook: Hook, what: str) -> list[str]:
+    said = f"run the hook {hook} once (at most {site.hook_timeout_s:g} s): {what}"
+    return [said] if hook in deployment.hooks else []

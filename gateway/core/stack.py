@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from gateway.core.model import Release, Site, Slot
+from gateway.core import labels
+from gateway.core.model import Deployment, Hook, Release, Site, Slot
 
 Model = dict[str, Any]
 
@@ -55,7 +56,7 @@ def problems(model: Model, site: Site, images: Mapping[str, str]) -> list[str]:
             found.append(
                 f"service {name!r} has network_mode {service['network_mode']}: two slots can't share it"
             )
-    return found
+    return found + labels.problems(services, site)
 
 
 def warnings(model: Model) -> list[str]:
@@ -68,21 +69,64 @@ def warnings(model: Model) -> list[str]:
 
 
 def for_slot(release: Release, site: Site, slot: Slot) -> Model:
-    """The model that runs in the slot: no published ports or fixed names, labelled, its own project."""
+    """The model that runs in the slot: no published ports or fixed names, labelled, its own project.
+
+    Hooks are no part of it. Schedulers are, but see `started_with_it`.
+    """
     model = deepcopy(dict(release.stack))
     model["name"] = project(site, slot)
+    hooks = labels.hooks(model["services"]).values()
+    model["services"] = {name: s for name, s in model["services"].items() if name not in hooks}
+    _fit(model, release, site, slot)
+    for name in labels.schedulers(model["services"]):
+        _stays_stopped(model["services"][name])
+    return model
+
+
+def _stays_stopped(service: Any) -> None:
+    """Docker starts an `always` that was stopped when it starts itself: then two schedulers would run."""
+    deploy = service.get("deploy") or {}
+    policy = deploy.get("restart_policy")
+    if service.get("restart") == "always" or (
+        policy is not None and policy.get("condition") in (None, "any")
+    ):
+        deploy.pop("restart_policy", None)
+        service["restart"] = "unless-stopped"
+
+
+def for_hook(release: Release, site: Site, deployment: Deployment, hook: Hook) -> Model:
+    """One service of the release, to be run once, on the networks and volumes of the deployment's slot."""
+    model = deepcopy(dict(release.stack))
+    model["name"] = project(site, deployment.slot)
+    name = labels.hooks(model["services"])[hook]
+    service = model["services"][name]
+    model["services"] = {name: service}
+    _fit(model, release, site, deployment.slot)
+    service["labels"][DEPLOYMENT] = deployment.id
+    service["restart"] = "no"
+    for within in (service, service.get("deploy") or {}):
+        for key in ("scale", "replicas", "restart_policy"):
+            within.pop(key, None)
+    return model
+
+
+def _fit(model: Model, release: Release, site: Site, slot: Slot) -> None:
     for service in model["services"].values():
         # Two slots can't both hold a host port or a container name; traffic comes through the gateway.
         for key in ("ports", "container_name", "build"):
             service.pop(key, None)
-        labels = service.setdefault("labels", {})
-        labels |= {"gateway.site": site.name, "gateway.slot": str(slot), "gateway.release": release.id}
+        own = service.setdefault("labels", {})
+        own |= {"gateway.site": site.name, "gateway.slot": str(slot), "gateway.release": release.id}
     for kind in ("networks", "volumes"):
         for entry in (model.get(kind) or {}).values():
             # `config` writes the name that it derived from the project; each slot derives its own.
             if entry and not entry.get("external") and str(entry.get("name", "")).startswith(CANDIDATE):
                 entry.pop("name")
-    return model
+
+
+def started_with_it(model: Model) -> list[str]:
+    """The services that run before the slot is live: all but the schedulers."""
+    return sorted(model["services"].keys() - labels.schedulers(model["services"]))
 
 
 def has_order(model: Model) -> bool:
@@ -90,6 +134,8 @@ def has_order(model: Model) -> bool:
     return any(s.get("depends_on") or s.get("post_start") for s in model["services"].values())
 
 
+# Says on a hook's container in which deployment it was run.
+DEPLOYMENT = "gateway.deployment"
 # The project name under which stack files are resolved; never started.
 CANDIDATE = "gateway-candidate"
 

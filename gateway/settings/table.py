@@ -259,6 +259,13 @@ SITES_OWN: tuple[Variable, ...] = (
         "Seconds that the previous release keeps running for an instant rollback.",
         "3600",
     ),
+    Variable(
+        "HOOK_TIMEOUT_S",
+        rules.seconds(1, 86400),
+        f"{_SITE.hook_timeout_s:g}",
+        "Seconds that one of the stack's hooks (`gateway.hook`) may take.",
+        "3600",
+    ),
 )
 
 # By the headings of docs/configuration.md.

@@ -12,12 +12,13 @@ import pytest
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
+from gateway.adapters.compose_jobs import ComposeJobs
 from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.observed import ObservedAnswers
 from gateway.core import stack
-from gateway.core.model import Release, Site, Slot
-from gateway.ports import Clock, Engine, Proxy
-from tests.contracts import LOG_LINES, EngineContract, ProxyContract
+from gateway.core.model import Hook, Release, Site, Slot
+from gateway.ports import Clock, Engine, Jobs, Proxy
+from tests.contracts import LOG_LINES, EngineContract, JobsContract, ProxyContract
 from tests.docker.conftest import ENV, SITE, Plane, docker, eventually, running_plane
 
 pytestmark = pytest.mark.docker
@@ -122,3 +123,86 @@ class TestComposeEngine(EngineContract):
     @pytest.fixture
     def world(self, site: Site, network: str, monkeypatch: pytest.MonkeyPatch) -> AroundDocker:
         return AroundDocker(site, network, monkeypatch)
+
+
+JOBS_STACK = """
+services:
+  app: &app
+    image: gateway-lab/python:3
+    entrypoint: ["sleep", "600"]
+    stop_grace_period: 0s
+  by-signal:
+    <<: *app
+    entrypoint: ["sh", "-c", "trap 'sleep 0.5; exit 0' USR1; while :; do sleep 0.1; done"]
+    labels: {gateway.quiesce: SIGUSR1, gateway.quiesce.timeout_s: 20}
+  by-command:
+    <<: *app
+    labels: {gateway.quiesce.command: "sleep 1"}
+  cron:
+    <<: *app
+    restart: always
+    labels: {gateway.scheduler: "true"}
+  expand:
+    <<: *app
+    entrypoint: ["sh", "-c", "echo x >> /runs/expand; echo done"]
+    volumes: ["runs:/runs"]
+    labels: {gateway.hook: expand}
+  contract:
+    <<: *app
+    entrypoint: ["sh", "-c", "exit 3"]
+    labels: {gateway.hook: contract}
+volumes:
+  runs: {external: true, name: "VOLUME"}
+"""
+
+
+class AroundJobs(AroundDocker):
+    def schedulers(self) -> set[Slot]:
+        wanted = [f"label=gateway.site={self._site.name}", "label=gateway.scheduler=true"]
+        filters = [word for one in wanted for word in ("--filter", one)]
+        listed = docker("ps", *filters, "--format", '{{.Label "gateway.slot"}}').stdout.split()
+        assert len(listed) == len(set(listed))
+        return {Slot(slot) for slot in listed}
+
+    def runs(self, hook: Hook) -> int:
+        place = ["--rm", "-v", f"{self._site.name}:/runs", "--entrypoint", "cat", "gateway-lab/python:3"]
+        return len(docker("run", *place, f"/runs/{hook}").stdout.split())
+
+    @contextmanager
+    def unreachable(self) -> Iterator[Jobs]:
+        with self._monkeypatch.context() as patch:
+            patch.setenv("DOCKER_HOST", "unix:///nobody.sock")
+            yield ComposeJobs(self._network)
+
+
+class TestComposeJobs(JobsContract):
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Iterator[Site]:
+        name, file = f"c{uuid.uuid4().hex[:8]}", tmp_path / "stack.yaml"
+        file.write_text(JOBS_STACK.replace("VOLUME", name))
+        docker("volume", "create", name)
+        yield replace(SITE, name=name, stack_file=str(file))
+        docker("volume", "rm", "-f", name)
+
+    @pytest.fixture
+    def engine(self, site: Site, network: str) -> Iterator[Engine]:
+        engine = ComposeEngine(network)
+        yield engine
+        for slot in Slot:
+            engine.stop(site, slot)
+
+    @pytest.fixture
+    def jobs(self, engine: Engine, network: str) -> Jobs:
+        return ComposeJobs(network)
+
+    @pytest.fixture
+    def release(self, site: Site, network: str) -> Release:
+        return Release(1, site.name, ComposeEngine(network).resolve(site, {}, {}), {})
+
+    @pytest.fixture
+    def clock(self) -> Clock:
+        return SystemClock()
+
+    @pytest.fixture
+    def world(self, site: Site, network: str, monkeypatch: pytest.MonkeyPatch) -> AroundJobs:
+        return AroundJobs(site, network, monkeypatch)
