@@ -83,7 +83,9 @@ class ComposeJobs(OnDocker):
                 continue
             try:
                 self._tell(container, how)
-            except APIError:
+            except APIError as error:
+                if error.status_code not in (404, 409):
+                    raise
                 continue  # it ended in this moment
             told[container.name or "?"] = how.timeout_s
         return told

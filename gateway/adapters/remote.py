@@ -24,7 +24,7 @@ class RemoteAgent:
     """Implements ports.Proxy. Thread-safe. Raises ProxyError; AgentUnreachable when there is no answer."""
 
     def __init__(self, address: tuple[str, int], token: str) -> None:
-        self._where = f"{address[0]}:{address[1]}"
+        self.address, self._where = address, f"{address[0]}:{address[1]}"
         self._http = httpx.Client(
             base_url=f"http://{self._where}",
             headers={"Authorization": f"Bearer {token}"},

@@ -14,9 +14,9 @@ def read_token(file: str) -> str:
     """Raises Failed when there is none, or one that is too easily guessed."""
     try:
         token = Path(file).read_text().strip()
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise Failed(
-            f"GATEWAY_TOKEN_FILE: {file} can't be read ({error.strerror}); both containers need it,"
+            f"GATEWAY_TOKEN_FILE: {file} can't be read ({error}); both containers need it,"
             " readable for the user that they run as"
         ) from error
     if len(token) < SHORTEST or not re.fullmatch(r"[!-~]+", token):

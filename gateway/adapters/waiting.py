@@ -18,7 +18,7 @@ class WaitingFile:
         if self._known is None:
             try:
                 self._known = frozenset(json.loads(self._file.read_text()))
-            except (OSError, ValueError):
+            except (OSError, ValueError, TypeError):
                 self._known = frozenset()  # a controller that is there says it within a second
         return self._known
 

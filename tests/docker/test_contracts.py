@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -9,15 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import uvicorn
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
 from gateway.adapters.compose_jobs import ComposeJobs
 from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.observed import ObservedAnswers
+from gateway.adapters.remote import RemoteAgent
+from gateway.agent.api import Agent, create_app
 from gateway.core import stack
-from gateway.core.model import Hook, Release, Site, Slot
-from gateway.ports import Clock, Engine, Jobs, Proxy
+from gateway.core.model import Hook, Release, Routing, Site, Slot
+from gateway.core.roster import Roster
+from gateway.errors import AgentUnreachable, ProxyError
+from gateway.ports import Clock, DataPlane, Engine, Jobs, Proxy
 from tests.contracts import LOG_LINES, EngineContract, JobsContract, ProxyContract
 from tests.docker.conftest import ENV, SITE, Plane, docker, eventually, running_plane
 
@@ -41,7 +48,7 @@ def plane(gateway_image: str, network: str) -> Iterator[Plane]:
 class AroundNginx:
     clock = SystemClock()
 
-    def __init__(self, plane: Plane, proxy: NginxProxy) -> None:
+    def __init__(self, plane: Plane, proxy: Proxy) -> None:
         self._plane, self._proxy = plane, proxy
 
     def ask(self, statuses: Sequence[int]) -> None:
@@ -75,6 +82,66 @@ class TestNginxProxy(ProxyContract):
     @pytest.fixture
     def world(self, plane: Plane, proxy: NginxProxy) -> AroundNginx:
         return AroundNginx(plane, proxy)
+
+
+TOKEN = "t" * 32
+
+
+@contextmanager
+def agent(proxy: Proxy) -> Iterator[RemoteAgent]:
+    """The agent's API before it, as a controller in another container calls it."""
+    plane = DataPlane(proxy, lambda site: (), proxy.serving, lambda: None)
+    app = create_app(Agent(plane, lambda waiting: Roster(), lambda site: None), TOKEN)
+    with socket.socket() as listening:
+        listening.bind(("127.0.0.1", 0))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
+        thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
+        thread.start()
+        eventually(lambda: server.started)
+        yield RemoteAgent(("127.0.0.1", listening.getsockname()[1]), TOKEN)
+        server.should_exit = True
+        thread.join(10)
+
+
+class AroundAgent(AroundNginx):
+    @contextmanager
+    def silent(self) -> Iterator[Proxy]:
+        with super().silent() as local, agent(local) as remote:
+            yield remote
+
+
+class TestRemoteAgent(ProxyContract):
+    @pytest.fixture
+    def proxy(self, plane: Plane) -> Iterator[RemoteAgent]:
+        local = plane.proxy()
+        for slot in Slot:
+            eventually(lambda slot=slot: local.probe(SITE, slot).ok)
+        with agent(local) as remote:
+            yield remote
+
+    @pytest.fixture
+    def site(self) -> Site:
+        return SITE
+
+    @pytest.fixture
+    def world(self, plane: Plane, proxy: RemoteAgent) -> AroundAgent:
+        return AroundAgent(plane, proxy)
+
+    def test_a_wrong_token_reaches_nothing(self, proxy: RemoteAgent, site: Site) -> None:
+        stranger = RemoteAgent(proxy.address, TOKEN + "x")
+        with pytest.raises(AgentUnreachable, match="another token"):
+            stranger.publish(site, Routing())
+
+    def test_an_agent_that_is_away_is_unreachable(self, site: Site) -> None:
+        with socket.socket() as nobody:
+            nobody.bind(("127.0.0.1", 0))
+            away = RemoteAgent(nobody.getsockname(), TOKEN)
+            with pytest.raises(AgentUnreachable, match="does not answer"):
+                away.serving(site)
+
+    def test_a_name_that_is_none_becomes_no_path(self, proxy: RemoteAgent, site: Site) -> None:
+        with pytest.raises(ProxyError, match="no site's name"):
+            proxy.publish(replace(site, name="../x"), Routing())
 
 
 class AroundDocker:

@@ -126,10 +126,12 @@ def test_a_scheduler_runs_where_the_traffic_goes_and_a_worker_finishes_what_it_h
     gateway = start_gateway(GATEWAY_KEEP_S="60")
     works = "trap 'sleep 1; exit 7' USR1; while :; do sleep 0.1; done"
     quiesced = {"gateway.quiesce": "SIGUSR1", "gateway.quiesce.timeout_s": "30"}
+    told = {"gateway.quiesce.command": "kill -USR1 1; sleep 5"}
     add(
         gateway,
         cron={"entrypoint": LASTS, "labels": {"gateway.scheduler": "true"}},
         worker={"entrypoint": ["sh", "-c", works], "labels": quiesced, "stop_grace_period": "0s"},
+        clerk={"entrypoint": ["sh", "-c", works], "labels": told, "stop_grace_period": "0s"},
     )
     slots = (f"name={gateway.site}-", "label=gateway.scheduler=true")
 
@@ -145,9 +147,10 @@ def test_a_scheduler_runs_where_the_traffic_goes_and_a_worker_finishes_what_it_h
     assert gateway.cli("rollback", gateway.site, "--json").code == 0
     assert (schedulers(), gateway.release()) == (f"{gateway.site}-blue-cron-1", "1")
     until = docker("exec", gateway.container, "date", "+%s")
-    of = ("--filter", f"container={gateway.site}-green-worker-1", "--filter", "event=die")
-    died = docker(
-        *("events", "--since", since, "--until", f"{int(until) + 1}", *of),
-        *("--format", "{{.Actor.Attributes.exitCode}}"),
-    )
-    assert died == "7"  # by itself, when it was told and had finished
+    for name in ("worker", "clerk"):
+        of = ("--filter", f"container={gateway.site}-green-{name}-1", "--filter", "event=die")
+        died = docker(
+            *("events", "--since", since, "--until", f"{int(until) + 1}", *of),
+            *("--format", "{{.Actor.Attributes.exitCode}}"),
+        )
+        assert died == "7", name  # by itself, when it was told and had finished
