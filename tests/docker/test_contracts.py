@@ -110,13 +110,19 @@ class AroundAgent(AroundNginx):
             yield remote
 
 
+@pytest.fixture(scope="module")
+def beside(plane: Plane) -> NginxProxy:
+    """One for all tests: a new one would count what was answered before it was made."""
+    local = plane.proxy()
+    for slot in Slot:
+        eventually(lambda slot=slot: local.probe(SITE, slot).ok)
+    return local
+
+
 class TestRemoteAgent(ProxyContract):
     @pytest.fixture
-    def proxy(self, plane: Plane) -> Iterator[RemoteAgent]:
-        local = plane.proxy()
-        for slot in Slot:
-            eventually(lambda slot=slot: local.probe(SITE, slot).ok)
-        with agent(local) as remote:
+    def proxy(self, beside: NginxProxy) -> Iterator[RemoteAgent]:
+        with agent(beside) as remote:
             yield remote
 
     @pytest.fixture

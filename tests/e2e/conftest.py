@@ -171,7 +171,8 @@ def start_gateway(request: pytest.FixtureRequest, images: None, tmp_path: Path) 
         parts = docker("ps", "-aq", "--filter", f"name={name}").split()
         if request.param == "hardened":
             _note_endpoints(f"{name}-docker-proxy-1")
-        docker("rm", "-fv", *parts, *ids)
+        if found := [*parts, *ids]:  # a test may have taken them away itself
+            docker("rm", "-fv", *found)
         for mine in (site, name):
             for network in docker("network", "ls", "-q", "--filter", f"name={mine}").split():
                 docker("network", "rm", network)

@@ -118,7 +118,7 @@ def _about(problem: str, name: str, raw: str) -> bool:
     value = problem.removeprefix(shown)
     whole = repr(raw) if len(repr(raw)) <= 80 else repr(raw)[:77] + "..."
     rule = value.removeprefix(whole) if value.startswith(whole) else value.partition("' ")[2]
-    return rule.strip().startswith(("must be ", "is not a known variable; the nearest is "))
+    return rule.strip().startswith(("must be ", "must not be ", "is not a known variable; the nearest is "))
 
 
 def _lacking(problem: str, given: Mapping[str, str]) -> bool:
