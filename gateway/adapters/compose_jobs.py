@@ -11,10 +11,13 @@ from docker.models.containers import Container
 from gateway.adapters.containers import OWNER, OnDocker, last_lines, translated
 from gateway.core import labels, stack
 from gateway.core.model import Deployment, Hook, HookRun, Release, Site, Slot
+from gateway.errors import EngineError
 
 RUNS = ("running", "restarting", "paused")
 # Docker's own, where the service has no stop_grace_period.
 STOP_TIMEOUT_S = 10
+# A restart policy may start again what was just stopped; it is looked at until nothing runs.
+STOP_ROUNDS = 5
 
 
 class ComposeJobs(OnDocker):
@@ -111,12 +114,21 @@ class ComposeJobs(OnDocker):
 
     @translated
     def schedule(self, site: Site, slot: Slot | None) -> None:
-        own = [f"gateway.site={site.name}", f"{OWNER}={self._gateway_network()}", f"{labels.SCHEDULER}=true"]
-        found = self._docker.containers.list(all=True, filters={"label": own}, ignore_removed=True)
-        here = [c for c in found if c.labels["gateway.slot"] == slot]
-        for container in found:
-            if container not in here and container.status in RUNS:
+        for _ in range(STOP_ROUNDS):
+            found = self._schedulers(site)
+            elsewhere = [c for c in found if c.labels["gateway.slot"] != slot and c.status in RUNS]
+            if not elsewhere:
+                break
+            for container in elsewhere:
                 grace_s = container.attrs["Config"].get("StopTimeout")
                 container.stop(timeout=STOP_TIMEOUT_S if grace_s is None else grace_s)
-        for container in here:
-            container.start()
+        else:
+            names = ", ".join(c.name or "?" for c in elsewhere)
+            raise EngineError(f"these schedulers run on though they were stopped: {names}")
+        for container in found:
+            if container.labels["gateway.slot"] == slot:
+                container.start()
+
+    def _schedulers(self, site: Site) -> list[Container]:
+        own = [f"gateway.site={site.name}", f"{OWNER}={self._gateway_network()}", f"{labels.SCHEDULER}=true"]
+        return list(self._docker.containers.list(all=True, filters={"label": own}, ignore_removed=True))
