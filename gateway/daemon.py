@@ -35,7 +35,6 @@ from gateway.wiring import Gateway, build, journal_of, local_plane, remote_agent
 log = logging.getLogger("gateway")
 # How often the controller tells the agent which sites wait, and hears which sites there are.
 EXCHANGE_S = 1.0
-
 # Connections to the port of the metrics; one more is answered 503.
 SCRAPERS = 16
 

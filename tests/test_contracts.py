@@ -85,7 +85,7 @@ class TestSimulatedProxy(ProxyContract):
         return simulated
 
 
-class TestSimulatedEngine(EngineContract):
+class OnSimulated:
     @pytest.fixture
     def engine(self, simulated: SimulatedWorld) -> Engine:
         return simulated
@@ -99,7 +99,11 @@ class TestSimulatedEngine(EngineContract):
         return Release(1, SITE.name, MODEL, {})
 
 
-class TestSimulatedJobs(JobsContract):
+class TestSimulatedEngine(OnSimulated, EngineContract):
+    pass
+
+
+class TestSimulatedJobs(OnSimulated, JobsContract):
     @pytest.fixture
     def simulated(self) -> SimulatedWorld:
         simulated = SimulatedWorld(
@@ -111,18 +115,6 @@ class TestSimulatedJobs(JobsContract):
     @pytest.fixture
     def jobs(self, simulated: SimulatedWorld) -> Jobs:
         return simulated
-
-    @pytest.fixture
-    def engine(self, simulated: SimulatedWorld) -> Engine:
-        return simulated
-
-    @pytest.fixture
-    def clock(self, simulated: SimulatedWorld) -> Clock:
-        return simulated
-
-    @pytest.fixture
-    def release(self) -> Release:
-        return Release(1, SITE.name, MODEL, {})
 
 
 class TestSimulatedClock(ClockContract):

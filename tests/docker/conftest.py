@@ -163,6 +163,14 @@ def running_plane(
         shutil.rmtree(shm, ignore_errors=True)
 
 
+def ready_proxy(plane: Plane) -> NginxProxy:
+    """The plane's adapters, once both applications answer."""
+    proxy = plane.proxy()
+    for slot in Slot:
+        eventually(lambda slot=slot: proxy.probe(SITE, slot).ok)
+    return proxy
+
+
 def blue_serves(plane: Plane, *sites: Site) -> NginxProxy:
     """The plane's adapters, once its application answers and blue serves the sites."""
     proxy = plane.proxy()
@@ -180,7 +188,4 @@ def plane(gateway_image: str, network: str) -> Iterator[Plane]:
 
 @pytest.fixture(scope="module")
 def proxy(plane: Plane) -> NginxProxy:
-    proxy = plane.proxy()
-    for slot in Slot:
-        eventually(lambda slot=slot: proxy.probe(SITE, slot).ok)
-    return proxy
+    return ready_proxy(plane)

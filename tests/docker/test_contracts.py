@@ -26,7 +26,7 @@ from gateway.core.roster import Roster
 from gateway.errors import AgentUnreachable, ProxyError
 from gateway.ports import Clock, DataPlane, Engine, Jobs, Proxy
 from tests.contracts import LOG_LINES, EngineContract, JobsContract, ProxyContract
-from tests.docker.conftest import ENV, SITE, Plane, docker, eventually, running_plane
+from tests.docker.conftest import ENV, SITE, Plane, docker, eventually, ready_proxy, running_plane
 
 pytestmark = pytest.mark.docker
 CANARY_AND_SESSIONS = {"GATEWAY_CANARY_STEPS": "10", "GATEWAY_SESSION_TIMEOUT_S": "60"}
@@ -113,10 +113,7 @@ class AroundAgent(AroundNginx):
 @pytest.fixture(scope="module")
 def beside(plane: Plane) -> NginxProxy:
     """One for all tests: a new one would count what was answered before it was made."""
-    local = plane.proxy()
-    for slot in Slot:
-        eventually(lambda slot=slot: local.probe(SITE, slot).ok)
-    return local
+    return ready_proxy(plane)
 
 
 class TestRemoteAgent(ProxyContract):
@@ -171,12 +168,8 @@ class AroundDocker:
             docker("rm", "-fv", project)
 
 
-class TestComposeEngine(EngineContract):
-    @pytest.fixture
-    def site(self, tmp_path: Path) -> Site:
-        file = tmp_path / "stack.yaml"
-        file.write_text(STACK)
-        return replace(SITE, name=f"c{uuid.uuid4().hex[:8]}", stack_file=str(file))
+class OnCompose:
+    """A stack of the site's, which is gone after the test."""
 
     @pytest.fixture
     def engine(self, site: Site, network: str) -> Iterator[Engine]:
@@ -192,6 +185,14 @@ class TestComposeEngine(EngineContract):
     @pytest.fixture
     def clock(self) -> Clock:
         return SystemClock()
+
+
+class TestComposeEngine(OnCompose, EngineContract):
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Site:
+        file = tmp_path / "stack.yaml"
+        file.write_text(STACK)
+        return replace(SITE, name=f"c{uuid.uuid4().hex[:8]}", stack_file=str(file))
 
     @pytest.fixture
     def world(self, site: Site, network: str, monkeypatch: pytest.MonkeyPatch) -> AroundDocker:
@@ -248,7 +249,7 @@ class AroundJobs(AroundDocker):
             yield ComposeJobs(self._network)
 
 
-class TestComposeJobs(JobsContract):
+class TestComposeJobs(OnCompose, JobsContract):
     @pytest.fixture
     def site(self, tmp_path: Path) -> Iterator[Site]:
         name, file = f"c{uuid.uuid4().hex[:8]}", tmp_path / "stack.yaml"
@@ -258,23 +259,8 @@ class TestComposeJobs(JobsContract):
         docker("volume", "rm", "-f", name)
 
     @pytest.fixture
-    def engine(self, site: Site, network: str) -> Iterator[Engine]:
-        engine = ComposeEngine(network)
-        yield engine
-        for slot in Slot:
-            engine.stop(site, slot)
-
-    @pytest.fixture
     def jobs(self, engine: Engine, network: str) -> Jobs:
         return ComposeJobs(network)
-
-    @pytest.fixture
-    def release(self, site: Site, network: str) -> Release:
-        return Release(1, site.name, ComposeEngine(network).resolve(site, {}, {}), {})
-
-    @pytest.fixture
-    def clock(self) -> Clock:
-        return SystemClock()
 
     @pytest.fixture
     def world(self, site: Site, network: str, monkeypatch: pytest.MonkeyPatch) -> AroundJobs:
