@@ -63,6 +63,20 @@ def test_each_has_its_own_path_of_the_domain() -> None:
             "GATEWAY_BLOG_HTTPS_METHOD='nohttp' must be what GATEWAY_SHOP_HTTPS_METHOD is, 'redirect': they "
             "share a domain",
         ),
+        (
+            {"GATEWAY_BLOG_PATH_PREFIX": "", "GATEWAY_BLOG_VIRTUAL_PATH": "/"},
+            "GATEWAY_BLOG_VIRTUAL_PATH='/' must not be what GATEWAY_SHOP_PATH_PREFIX is: both have x.test",
+        ),
+        (
+            {"GATEWAY_SHOP_HTTPS_METHOD": "nohttp"},
+            "GATEWAY_BLOG_HTTPS_METHOD is not set: must be what GATEWAY_SHOP_HTTPS_METHOD is, 'nohttp': they "
+            "share a domain",
+        ),
+        (
+            {"GATEWAY_HTTPS_METHOD": "nohttp", "GATEWAY_SHOP_HTTPS_METHOD": "redirect"},
+            "GATEWAY_HTTPS_METHOD='nohttp' must be what GATEWAY_SHOP_HTTPS_METHOD is, 'redirect': they "
+            "share a domain",
+        ),
     ],
 )
 def test_in_the_environment_what_collides_is_refused_naming_both(

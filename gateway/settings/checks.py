@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.settings import rules, table
-from gateway.settings.named import Named, first, hosts, value
+from gateway.settings.named import Named, first, hosts, said_by, value
 from gateway.settings.table import PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 
@@ -95,42 +95,41 @@ def metrics_port(given: Mapping[str, str], values: Mapping[str, Any]) -> Iterato
             yield problem(name, given[name], f"must be another port than {taken}")
 
 
-def shared_domains(values: Mapping[str, Any], named: Sequence[Named]) -> Iterator[str]:
+def shared_domains(
+    given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[Named]
+) -> Iterator[str]:
     """A site has its domains to itself, or as many have one as have each a path of it."""
     owners: dict[str, list[Named]] = {}
     found: dict[str, None] = {}  # in order, each once
     for site in named:
-        domains, redirects = hosts(_domains(site, values)[1], value(table.WWW, site, values))
+        domains, redirects = hosts(value(table.DOMAIN, site, values) or (), value(table.WWW, site, values))
         for domain in (*domains, *(other for other, _ in redirects)):
             there = owners.setdefault(domain, [])
             for other in there:
-                found |= dict.fromkeys(_collisions(domain, site, other, values))
+                found |= dict.fromkeys(_collisions(domain, site, other, given, values))
             there.append(site)
     yield from found
 
 
-def _domains(site: Named, values: Mapping[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """The variable that says them, and they."""
-    name = next((one for one in site.names(table.DOMAIN) if one in values), "")
-    return name, values.get(name, ())
-
-
-def _collisions(domain: str, site: Named, other: Named, values: Mapping[str, Any]) -> Iterator[str]:
-    name, owner = (_domains(one, values)[0] for one in (site, other))
+def _collisions(
+    domain: str, site: Named, other: Named, given: Mapping[str, str], values: Mapping[str, Any]
+) -> Iterator[str]:
     path, taken = (value(table.PATH_PREFIX, one, values) for one in (site, other))
     if path is None or taken is None:
         without = other if taken is None else site
         hint = f"; to share it by path, set {without.prefix}PATH_PREFIX too" if path != taken else ""
-        yield problem(name, domain, f"must be in one site only, and {owner} has it{hint}")
+        rule = f"must be in one site only, and {said_by(table.DOMAIN, other, values)} has it{hint}"
+        yield problem(said_by(table.DOMAIN, site, values), domain, rule)
         return
     if path == taken:
-        rule = f"must not be what {other.prefix}PATH_PREFIX is: both have {domain}"
-        yield problem(f"{site.prefix}PATH_PREFIX", path, rule)
+        rule = f"must not be what {said_by(table.PATH_PREFIX, other, values)} is: both have {domain}"
+        yield problem(said_by(table.PATH_PREFIX, site, values), path, rule)
     for var in table.ALIKE:
         mine, theirs = (value(var, one, values) for one in (site, other))
         if mine != theirs:
-            rule = f"must be what {other.prefix}{var.name} is, {theirs or ''!r}: they share a domain"
-            yield problem(site.prefix + var.name, str(mine or ""), rule)
+            name = said_by(var, site, values)
+            rule = f"must be what {said_by(var, other, values)} is, {theirs or ''!r}: they share a domain"
+            yield problem(name, given[name], rule) if name in values else f"{name} is not set: {rule}"
 
 
 def problem(name: str, raw: str, rule: str) -> str:

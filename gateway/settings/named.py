@@ -30,6 +30,12 @@ def value(var: Variable, site: Named, values: Mapping[str, Any]) -> Any:
     return first([*site.names(var), PREFIX + var.name], var, values, stem=site.stem)
 
 
+def said_by(var: Variable, site: Named, values: Mapping[str, Any]) -> str:
+    """The name under which the site's value was given; its usual one when none was."""
+    names = [*site.names(var), PREFIX + var.name]
+    return next((name for name in names if name in values), names[0])
+
+
 def first(names: Sequence[str], var: Variable, values: Mapping[str, Any], *, stem: str = "") -> Any:
     for name in names:
         if name in values:

@@ -69,7 +69,7 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
     problems += checks.twice(given, named)
     problems += checks.ports(given, values, named)
     problems += checks.metrics_port(given, values)
-    problems += checks.shared_domains(values, named)
+    problems += checks.shared_domains(given, values, named)
     if problems:
         raise SettingsInvalid(problems)
     once = {
