@@ -11,7 +11,7 @@ from gateway.adapters.certificates import CertificateFolder
 from gateway.adapters.configuration import Good
 from gateway.adapters.folder import Folder, Snippet
 from gateway.adapters.nginx_test import Refusal
-from gateway.adapters.render import Place, templates_dir
+from gateway.adapters.render import Place, RenderError, templates_dir
 from gateway.agent.candidate import Candidate
 from gateway.agent.composing import compose
 from gateway.agent.texts import Certificates, SiteTexts
@@ -180,6 +180,13 @@ def test_an_own_template_that_says_something_else_than_the_site_is_refused() -> 
 def test_an_own_template_stands_before_the_shipped_one() -> None:
     own = {"http.conf.j2": "# mine\ninclude {{ conf_dir }}/sites/*.conf;\n"}
     assert made({"a": "app:80"}, templates=own).rendered().files["http.conf"].startswith("# mine")
+
+
+def test_an_own_template_that_makes_what_no_file_can_hold_is_a_mistake_of_its_sites_or_of_all() -> None:
+    text = "# {{ '\\ud800' }}\n"
+    assert "surrogates not allowed" in reasons(made({"a": "app:80"}, templates={"site.conf.j2": text}), "a")
+    with pytest.raises(RenderError, match="surrogates not allowed"):
+        made({"a": "app:80"}, templates={"http.conf.j2": text}).rendered()
 
 
 def test_what_stands_outside_http_is_no_own_template_s() -> None:

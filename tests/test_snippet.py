@@ -76,6 +76,7 @@ REFUSED = [
     ("if (1) { if (1) { include x; } }", "nothing has checked"),
     ('"load_module" x;', "runs code"),  # quotes hide no name
     ("return 200 \x00;", "control character"),
+    ("return 200 \ud800;", "no file can hold"),
     ("#" * (LARGEST + 1), "longer than"),
 ]
 

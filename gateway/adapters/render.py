@@ -7,6 +7,7 @@ import resource
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from gateway.paths import CONF_DIR, OBSERVED_LOG, ROUTING_DIR, RUN_DIR, TLS_DIR
 SHARED = "sites/_shared.conf"  # no site's name begins with _
 DOCKER_DNS = "127.0.0.11"
 GENERATION_CHARS = 12
+UNNAMED = "@generation@"  # until all of it is rendered, in what belongs to all sites
+OF_ALL = ("http.conf", SHARED)
 # A pipe takes 4 KiB in one piece: lines of two workers never mix (man 7 pipe).
 BUFFERED = "buffer=4k flush=1s"
 DESCRIPTORS = 20480
@@ -111,6 +114,7 @@ class Renderer:
         # What stands outside http {} can load modules: that is not for an own template.
         replaceable = {name: text for name, text in self._own.items() if name != "main.conf.j2"}
         self._environment = self._shipped.overlay(loader=ChoiceLoader([DictLoader(replaceable), shipped]))
+        self._http = lru_cache(maxsize=16)(self._render_http)  # most changes are of one site alone
         self._failed: dict[str, RenderError] = {}  # own templates that were ended: not waited for again
 
     def is_for(self, place: Place, own: Mapping[str, str]) -> bool:
@@ -151,35 +155,34 @@ class Renderer:
         for name, text in sorted(own.items()):
             parts = zip(files_of(name), halves(text), strict=True)
             files |= {file: part for file, part in parts if part}
-        shared = {
-            "shares": sorted({share for site in sites for share in site.steps}),
-            "sessions": any(site.session_timeout_s for site in sites),
-            "https": any(one.server.answer.certificate for one in together)
+        http = self._http(
+            shares=tuple(sorted({share for site in sites for share in site.steps})),
+            sessions=any(site.session_timeout_s for site in sites),
+            https=any(one.server.answer.certificate for one in together)
             or any(f"listen {self._place.edge.https_port} ssl;" in text for text in own.values()),
-            "cleartext_http2": any(site.proxying.protocol is Protocol.GRPC for site in sites),
-            "generation": "",
-            "conf_dir": "",
-        }
-        http = self._rendered("http.conf.j2", **shared)
-        content = [
-            main,
-            http,
-            self._together(together, ""),
-            *(f"{name}\0{text}" for name, text in files.items()),
-        ]
-        generation = hashlib.sha256("\0".join(content).encode()).hexdigest()[:GENERATION_CHARS]
-        shared |= {"generation": generation, "conf_dir": f"{self._place.conf_dir}/{generation}"}
-        http = self._rendered("http.conf.j2", **shared)
+            cleartext_http2=any(site.proxying.protocol is Protocol.GRPC for site in sites),
+        )
+        files = {"main.conf": main, "http.conf": http, **files}
         if together:
-            files[SHARED] = self._together(together, f"{shared['conf_dir']}")
-        return Rendered(generation, {"main.conf": main, "http.conf": http, **files})
+            files[SHARED] = self._together(together)
+        content = (f"{name}\0{text}" for name, text in files.items())
+        generation = hashlib.sha256("\0".join(content).encode()).hexdigest()[:GENERATION_CHARS]
+        named = {name: text.replace(UNNAMED, generation) for name, text in files.items() if name in OF_ALL}
+        return Rendered(generation, files | named)
 
-    def _together(self, together: Sequence[Shared], conf_dir: str) -> str:
+    def _render_http(self, **shared: Any) -> str:
+        return self._rendered("http.conf.j2", generation=UNNAMED, conf_dir=self._unnamed_dir, **shared)
+
+    @property
+    def _unnamed_dir(self) -> str:
+        return f"{self._place.conf_dir}/{UNNAMED}"
+
+    def _together(self, together: Sequence[Shared]) -> str:
         """Read back too: that a name leads to these sites, and to nothing else."""
         template = self._shipped.get_template("shared.conf.j2")
-        text = template.render(together=together, conf_dir=conf_dir)
+        text = template.render(together=together, conf_dir=self._unnamed_dir)
         frame = Frame(self._place.http_port, self._place.edge, self._place.tls_dir, self._place.routing_dir)
-        if found := shared_differences(text, together, frame, conf_dir):
+        if found := shared_differences(text, together, frame, self._unnamed_dir):
             raise RenderError("; ".join(found))
         return text
 
@@ -205,7 +208,9 @@ class Renderer:
     def rendered_here(self, template: str, values: Mapping[str, Any]) -> str:
         """In this process, however long it takes."""
         try:
-            return self._environment.get_template(template).render(values)
+            text = self._environment.get_template(template).render(values)
+            text.encode()  # "\ud800" in an own template
+            return text
         except Exception as error:  # own templates may raise anything
             raise _render_error(template, error) from error
 

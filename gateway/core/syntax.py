@@ -25,6 +25,7 @@ _TOKEN = re.compile(
 )
 _ESCAPED = re.compile(r"\\([\"'\\trn])")
 _MEANS = {"t": "\t", "r": "\r", "n": "\n"}
+_SURROGATE = re.compile(r"[\ud800-\udfff]")  # a template can make one, and UTF-8 has none
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 DEEPEST = 20  # blocks in blocks; more is no configuration that a person wrote
 
@@ -68,6 +69,8 @@ def parse(text: str) -> tuple[Directive, ...]:
     """The directives of a whole file. Raises SyntaxRefused."""
     if found := _CONTROL.search(text):
         raise SyntaxRefused(_line(text, found.start()), "a control character")
+    if found := _SURROGATE.search(text):
+        raise SyntaxRefused(_line(text, found.start()), "a character that no file can hold")
     words: list[str] = []
     began = 0
     stack = [_Open((), 0, [])]

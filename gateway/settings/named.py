@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from gateway.settings.table import PREFIX
+from gateway.settings.table import PREFIX, VARIABLES
 from gateway.settings.variable import Variable
 
 
@@ -21,8 +22,15 @@ class Named:
 
     def names(self, var: Variable) -> tuple[str, ...]:
         """The full names of the site's own variable; the first that is set counts."""
-        own = tuple(self.prefix + name for name in var.names)
-        return (*own, var.foreign) if self.alone and var.foreign else own
+        return _names(self.prefix, alone=self.alone)[var.name]
+
+
+@lru_cache(maxsize=64)  # asked for a hundred times a site
+def _names(prefix: str, *, alone: bool) -> Mapping[str, tuple[str, ...]]:
+    foreign = {var.name: (var.foreign,) for var in VARIABLES if alone and var.foreign}
+    return {
+        var.name: (*(prefix + name for name in var.names), *foreign.get(var.name, ())) for var in VARIABLES
+    }
 
 
 def value(var: Variable, site: Named, values: Mapping[str, Any]) -> Any:

@@ -108,27 +108,20 @@ def desire(
     }
     owners = _owners([w.site for w in fixed.values()], [w.site for w in found.values()], held)
     said = {file.name: file for file in files or ()}
-    taken = {name: _taken(each.site, owners) for name, each in found.items()}
-    _refuse(taken, said, found, refused)
+    _refuse({n: _taken(each.site, owners, said[n]) for n, each in found.items()}, found, refused)
     leaders = _leaders(fixed.values(), found.values())
-    _refuse({name: _unlike(each, leaders) for name, each in found.items()}, said, found, refused)
+    _refuse({n: _unlike(each, leaders, said[n]) for n, each in found.items()}, found, refused)
     every = fixed | found
     sites = tuple(each.site for each in every.values())
     passing = any(n in found and path != found[n].site.path for (_, path), n in held.items())
     return Desired(replace(settings, sites=sites), every, dict(_free(refused, owners)), passing)
 
 
-def _refuse(
-    why: Mapping[str, list[str]],
-    said: Mapping[str, SiteFile],
-    found: dict[str, Wanted],
-    refused: dict[str, Refused],
-) -> None:
+def _refuse(why: Mapping[str, list[str]], found: dict[str, Wanted], refused: dict[str, Refused]) -> None:
     for name, reasons in why.items():
         if reasons:
             site = found.pop(name).site
-            told = tuple(_as_given(reason, said[name]) for reason in reasons)
-            refused[name] = Refused(told, site.domains, site.path)
+            refused[name] = Refused(tuple(reasons), site.domains, site.path)
 
 
 def _free(refused: Mapping[str, Refused], owners: Owners) -> Iterator[tuple[str, Refused]]:
@@ -167,14 +160,10 @@ def _fine(var: Variable, given: Mapping[str, str]) -> Any:
     return var.rule.read(raw) if var.rule.accepts(raw) else None
 
 
-def _as_given(reason: str, file: SiteFile) -> str:
-    """`DOMAIN: ...` by the name under which the file gives it, if it does."""
-    name, _, why = reason.partition(":")
-    names = (given for one in _BY_NAME[name].names for given in (one, PREFIX + one))
-    return f"{next((given for given in names if file.values.get(given)), name)}:{why}"
-
-
-_BY_NAME = {var.name: var for var in table.VARIABLES}
+def _given(var: Variable, file: SiteFile) -> str:
+    """The name under which the file gives it; its usual one when it does not."""
+    names = (given for one in var.names for given in (one, PREFIX + one))
+    return next((given for given in names if file.values.get(given)), var.name)
 
 
 def _unprefixed(values: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
@@ -205,16 +194,16 @@ def _claim_all(sites: Iterable[Site], owners: Owners) -> None:
             owners.claim(host, site.path, site.name)
 
 
-def _taken(site: Site, owners: Owners) -> list[str]:
+def _taken(site: Site, owners: Owners, file: SiteFile) -> list[str]:
     """Why the site can't have all of its places."""
     reasons = []
     for host in site.hosts:
         if (owner := owners.claim(host, site.path, site.name)) is not None:
             if site.path is None:
-                reasons.append(f"{table.DOMAIN.name}: {host!r} is the domain of {owner}")
+                reasons.append(f"{_given(table.DOMAIN, file)}: {host!r} is the domain of {owner}")
                 continue
             why = ", which has no PATH_PREFIX yet" if owners.whole(host) == owner else ""
-            reasons.append(f"{table.PATH_PREFIX.name}: {host + site.path!r} is {owner}'s{why}")
+            reasons.append(f"{_given(table.PATH_PREFIX, file)}: {host + site.path!r} is {owner}'s{why}")
     return reasons
 
 
@@ -228,7 +217,7 @@ def _leaders(fixed: Iterable[Wanted], files: Iterable[Wanted]) -> dict[str, Want
     return leaders
 
 
-def _unlike(mine: Wanted, leaders: Mapping[str, Wanted]) -> list[str]:
+def _unlike(mine: Wanted, leaders: Mapping[str, Wanted], file: SiteFile) -> list[str]:
     """Where it wants something else than the site that it shares a domain with."""
     reasons: dict[str, None] = {}  # each once
     for host in mine.site.hosts:
@@ -236,7 +225,6 @@ def _unlike(mine: Wanted, leaders: Mapping[str, Wanted]) -> list[str]:
         for var in table.ALIKE:
             theirs = leader.variables.get(var.name, "")
             if mine.variables.get(var.name, "") != theirs:
-                reasons[f"{var.name}: must be {theirs!r} as for {leader.site.name}: they share a domain"] = (
-                    None
-                )
+                must = f"must be {theirs!r} as for {leader.site.name}: they share a domain"
+                reasons[f"{_given(var, file)}: {must}"] = None
     return list(reasons)

@@ -14,9 +14,10 @@ from tests.fuzz.holds import accepted
 
 @dataclass(frozen=True)
 class Batch:
-    """What came of it. `escape`: the smallest example that is known, and what is wrong with it."""
+    """What came of so many `ordered`. `escape`: the smallest example that is known, and what is wrong."""
 
     seed: int
+    ordered: int
     accepted: int
     refused: int
     seconds: float
@@ -47,4 +48,4 @@ def run(seed: int, examples: int) -> Batch:
         holds()
     except Exception as error:
         escape = "\n".join([f"{type(error).__name__}: {error}", *getattr(error, "__notes__", ())])
-    return Batch(seed, counts[True], counts[False], time.monotonic() - began, escape)
+    return Batch(seed, examples, counts[True], counts[False], time.monotonic() - began, escape)

@@ -39,7 +39,6 @@ SPECIAL = re.compile(r"""[;{}$"'\\\s]""")
 NEVER = re.compile(
     r"load_module|include|.*lua.*|listen|server|server_name|proxy_pass|ssl_.*|user|env|error_log"
 )
-BESIDE = {"server", "upstream", "map", "log_format", "limit_req_zone", "limit_conn_zone"}
 
 
 class Escape(AssertionError):
@@ -114,7 +113,8 @@ def _told(problems: Iterable[str], given: Mapping[str, str]) -> None:
 def _about(problem: str, name: str, raw: str) -> bool:
     shown = f"{name if name.isprintable() else repr(name)}="
     if not problem.startswith(shown):
-        return bool(re.match(rf"{re.escape(name)}(: '.+' is the domain of | is set twice)", problem))
+        why = r"(: '.+' is the domain of |: '.+' is \S+'s(,|$)|: must be '.*' as for | is set twice)"
+        return bool(re.match(re.escape(name) + why, problem))
     value = problem.removeprefix(shown)
     whole = repr(raw) if len(repr(raw)) <= 80 else repr(raw)[:77] + "..."
     rule = value.removeprefix(whole) if value.startswith(whole) else value.partition("' ")[2]
@@ -124,8 +124,11 @@ def _about(problem: str, name: str, raw: str) -> bool:
 def _lacking(problem: str, given: Mapping[str, str]) -> bool:
     if problem.startswith("no site is set: set GATEWAY_DOMAIN="):
         return not given.get("GATEWAY_SITES")
-    found = re.match(r"(\S+) is (?:not set|empty)(?:, but GATEWAY_SITES names \S+)?: must be ", problem)
-    return bool(found and not given.get(found[1]))
+    lacks = (
+        r"(\S+) is (?:not set|empty)(?:, but GATEWAY_SITES names \S+)?: must be |(\S+): must be .* as for "
+    )
+    found = re.match(lacks, problem)
+    return bool(found and not given.get(found[1] or found[2]))
 
 
 def _strings(value: Any) -> Iterator[str]:
@@ -223,10 +226,13 @@ def _rendered(candidate: Candidate, desired: Desired, case: Case, place: Place) 
             snippet = candidate.good()[name].snippet
             texts[name] = renderer.site(twin, own, "mark_of_the_snippet\n" if snippet else "")
             _balanced(snippet)
-            texts[name] = marks.back(texts[name]).replace(
+            bare = marks.back(texts[name])
+            texts[name] = bare.replace(
                 "mark_of_the_snippet\n", snippet if snippet.endswith("\n") else snippet + "\n"
             )
-            if snippet and {words[0] for words in statements(texts[name], depth=0)} - BESIDE:
+            if snippet and statements(texts[name], depth=0) != statements(
+                bare.replace("mark_of_the_snippet\n", ""), depth=0
+            ):
                 raise Escape(f"the snippet of {name} stands outside of its server")
         for file, part in zip(files_of(name), halves(marks.back(texts[name])), strict=True):
             _equal(files.pop(file, ""), part)
