@@ -46,8 +46,8 @@ class Performer:
 
     def __call__(self, deployment: Deployment, step: plan.Step) -> e.Event:
         match step:
-            case plan.StartStack(slot):
-                return self._start(slot)
+            case plan.StartStack(slot, serving):
+                return self._start(slot, serving)
             case plan.RunHook(hook, slot):
                 return self._run_hook(deployment, hook, slot)
             case plan.Probe(slot):
@@ -66,17 +66,18 @@ class Performer:
                 return self._drain(deployment, leaving, serving)
             case plan.Keep(slot):
                 return self._keep(slot)
-            case plan.StopStack(slot):
-                return self._stop(deployment, slot)
+            case plan.StopStack(slot, serving):
+                return self._stop(deployment, slot, serving)
 
     def _pause(self, seconds: float = LOOK_S) -> None:
         if self.orders.cancelled():
             raise Cancelled
         self.clock.sleep(seconds)
 
-    def _start(self, slot: Slot) -> e.Event:
+    def _start(self, slot: Slot, serving: Routing) -> e.Event:
         if self.orders.cancelled():
             raise Cancelled
+        self.proxy.publish(self.site, serving)  # early, so that the cutover finds every worker awake
         try:
             self.engine.start(self.site, slot, self.release, cancelled=self.orders.cancelled)
         except errors.EngineError as error:
@@ -255,10 +256,11 @@ class Performer:
             self._pause(LOOK_S)
         return e.KeepEnded()
 
-    def _stop(self, deployment: Deployment, slot: Slot | None) -> e.Event:
+    def _stop(self, deployment: Deployment, slot: Slot | None, serving: Routing) -> e.Event:
         # Whatever led here: what nginx sends traffic to is never stopped.
         if slot and self.proxy.serving(self.site).serves(slot):
             return e.StopFailed(f"{slot} still serves {self.site.name}: it was not stopped")
+        self.proxy.publish(self.site, serving)
         try:
             if slot:
                 self._waits.quiesced(slot)

@@ -44,7 +44,11 @@ def routes(*sites: Site) -> dict[tuple[str, str], str]:
         (names,) = (d.words[1:] for d in server.block or () if d.name == "server_name")
         for include in (d for d in server.block or () if d.name == "include"):
             for location in syntax.parse(files["paths/" + include.words[1].rsplit("/", 1)[1]]):
-                targets = {d.words[1] for d in location.walk() if d.name == "proxy_pass"}
+                targets = {
+                    d.words[1]
+                    for d in location.walk()
+                    if d.name == "proxy_pass" and d.words[1] != "http://$gateway_slot"
+                }
                 for name in names if targets else ():
                     where = "".join(location.words[1:])
                     assert (name, where) not in found

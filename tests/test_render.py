@@ -48,40 +48,79 @@ def test_both_slots_have_an_upstream_from_the_start(text: str, slot: Slot) -> No
     assert "keepalive " in upstream
 
 
-def test_proxy_pass_has_only_literals(text: str) -> None:
+def test_what_a_steady_site_sends_a_request_to_is_a_literal(text: str) -> None:
     """`proxy_pass http://$name` searches all upstreams one by one: slow with many sites."""
     targets = re.findall(r"proxy_pass (\S+);", text)
-    probe = "http://$gateway_probed"
-    assert set(targets) == {probe, *(f"http://{s}_{c}" for s in ("shop", "blog") for c in Slot)}
+    for name, slot in ((name, slot) for name in ("shop", "blog") for slot in Slot):
+        assert targets.count(f"http://{name}_{slot}") == 1
+    assert sum("$" not in target for target in targets) == 4
 
 
 @pytest.mark.parametrize(("kind", "slot"), [("-f", "blue"), ("-d", "green")])
-def test_a_steady_site_is_told_by_what_kind_of_file_its_symlink_leads_to(
-    text: str, kind: str, slot: str
-) -> None:
-    test = block(site_server(text, SHOP_DOMAINS), f"if ({kind} shop)")
+def test_a_steady_site_is_told_by_the_kind_of_a_file(text: str, kind: str, slot: str) -> None:
+    test = block(site_server(text, SHOP_DOMAINS), f"if ({kind} shop/slot)")
     assert f"set $gateway_slot shop_{slot};" in test
     assert f"proxy_pass http://shop_{slot};" in test
     assert "/o.log" not in test
     assert re.search(r"break;\s*\}$", test)
 
 
-@pytest.mark.parametrize(
-    "routing", [Routing(s, o) for s in Slot for o in (False, True)], ids=lambda r: r.flag
-)
-def test_every_routing_is_told_by_the_name_of_what_the_symlink_leads_to(text: str, routing: Routing) -> None:
-    server = site_server(text, SHOP_DOMAINS)
-    test = block(server, f"if ($gateway_now = {routing.flag})")
-    assert f"set $gateway_slot shop_{routing.slot};" in test
-    assert f"proxy_pass http://shop_{routing.slot};" in test
-    assert ("access_log /o.log gateway_observed" in test) is routing.observed
+def mapped(text: str, start: str, value: str) -> str:
+    """What one of our maps makes of the value; its variables stay as they are."""
+    lines = block(text, f"map {start}").splitlines()[1:-1]
+    rules = [re.fullmatch(r'\s*("[^"]*"|\S+) ("[^"]*"|\S+);.*', line) for line in lines]
+    pairs = [(rule[1].strip('"'), rule[2].strip('"')) for rule in rules if rule]
+    for key, result in pairs:
+        if key == value:
+            return result
+    for key, result in pairs:
+        pattern = key.removeprefix("~").replace("(?<", "(?P<")
+        if key.startswith("~") and (found := re.search(pattern, value)):
+            return re.sub(r"\$(\w+)", lambda name: found.groupdict().get(name[1], name[0]), result)
+    return dict(pairs)["default"].replace("$gateway_routing", value)
+
+
+def chosen(text: str, flag: str) -> tuple[str, str]:
+    """The slot that a routing leads to, and whether its answers are observed."""
+    now = mapped(text, "$gateway_routing $gateway_choice", flag)
+    now = now.replace("$gateway_of_10", "candidate")
+    return tuple(mapped(text, f"$gateway_now ${name}", now) for name in ("gateway_to", "gateway_is_observed"))
+
+
+@pytest.mark.parametrize("slot", Slot)
+@pytest.mark.parametrize("release", [None, "r12"])
+def test_every_routing_is_told_by_the_name_of_what_the_symlink_leads_to(
+    text: str, slot: Slot, release: str | None
+) -> None:
+    assert chosen(text, Routing(slot, release=release).flag) == (slot, "")
+    assert chosen(text, Routing(slot, release=release, awake=True).flag) == (slot, "")
+    assert chosen(text, Routing(slot, release=release, observed=True).flag) == (slot, "1")
+    assert chosen(text, Routing().flag) == ("", "")
+
+
+@pytest.mark.parametrize("slot", Slot)
+def test_a_step_sends_its_share_to_the_other_slot_and_counts_both(slot: Slot) -> None:
+    text = joined(replace(SHOP, steps=(10,)))
+    flag = Routing(slot, share=10, release="r1", held="r2").flag
+    assert chosen(text, flag) == (slot.other, "1")
+    assert chosen(text.replace("$gateway_live-canary-$gateway_of_10", "$gateway_live-canary-live"), flag) == (
+        slot,
+        "1",
+    )
+
+
+def test_what_is_not_steady_goes_where_its_name_says(text: str) -> None:
+    test = block(site_server(text, SHOP_DOMAINS), "if ($gateway_to)")
+    assert "set $gateway_slot shop_$gateway_to;" in test
+    assert "proxy_pass http://$gateway_slot;" in test
+    assert "access_log /o.log gateway_observed buffer=4k flush=100ms if=$gateway_is_observed;" in test
     assert re.search(r"break;\s*\}$", test)
 
 
 def test_the_name_is_read_once_so_that_a_rename_between_tests_hides_nothing(text: str) -> None:
     server = site_server(text, SHOP_DOMAINS)
     assert server.count("$gateway_choice;") == 1
-    assert server.index("(-d shop)") < server.index("$gateway_choice;") < server.index("($gateway_now")
+    assert server.index("(-d shop/slot)") < server.index("$gateway_choice;") < server.index("($gateway_to")
 
 
 def test_a_site_without_steps_is_not_charged_for_those_of_others(text: str) -> None:
@@ -91,15 +130,6 @@ def test_a_site_without_steps_is_not_charged_for_those_of_others(text: str) -> N
     assert "split_clients" not in text
     for share in (1, 10):
         assert f"{share}% candidate;" in files["http.conf"]
-
-
-@pytest.mark.parametrize(("live", "candidate"), [("blue", "green"), ("green", "blue")])
-def test_a_step_sends_its_share_to_the_other_slot_and_counts_both(live: str, candidate: str) -> None:
-    site = render([replace(SHOP, steps=(10,))], PLACE).files["sites/shop.conf"]
-    for who, slot in (("live", live), ("candidate", candidate)):
-        test = block(site, f"if ($gateway_now = {live}-canary-{who})")
-        assert f"proxy_pass http://shop_{slot};" in test
-        assert "/o.log" in test
 
 
 def test_nginx_says_what_it_serves_by_the_very_same_name(text: str) -> None:
@@ -131,7 +161,7 @@ def test_the_applications_own_errors_pass(text: str) -> None:
     assert "proxy_intercept_errors" not in text
 
 
-def test_flags_are_not_cached_and_reloads_spare_idle_connections(text: str) -> None:
+def test_only_the_tests_of_the_routing_are_remembered_and_reloads_spare_idle_connections(text: str) -> None:
     assert "open_file_cache off;" in text
     assert "keepalive_min_timeout " in text
     assert "reuseport" not in text
@@ -166,7 +196,14 @@ def test_a_plain_site_pays_for_nothing_that_is_off(text: str) -> None:
 def test_the_steady_tests_come_before_everything_else_that_decides(text: str) -> None:
     location = block(site_server(text, SHOP_DOMAINS), "location /")
     directives = re.findall(r"^ {8}(\w+)", location, re.M)
-    assert directives[:5] == ["limit_conn", "limit_conn_dry_run", "root", "if", "if"]
+    assert directives == [
+        "limit_conn",
+        "limit_conn_dry_run",
+        "root",
+        "open_file_cache",
+        "open_file_cache_valid",
+        *("if", "if", "set", "if", "error_page", "return"),
+    ]
 
 
 def test_a_renewed_certificate_is_another_generation() -> None:

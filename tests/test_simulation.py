@@ -87,8 +87,9 @@ def test_what_nginx_sends_traffic_to_is_never_stopped() -> None:
     release = Release(2, "shop", {}, {})
     performer = Performer(SITE, release, world, world, world, world, NEVER, lambda text: None)
     retiring = Deployment(1, "shop", Kind.DEPLOY, "r2", Slot.GREEN, "r1", Phase.RETIRING, 0.0)
-    assert isinstance(performer(retiring, StopStack(Slot.BLUE)), StopFailed)
+    assert isinstance(performer(retiring, StopStack(Slot.BLUE, Routing(Slot.GREEN))), StopFailed)
     assert world.running[Slot.BLUE] == "r1"
+    assert world.routing == Routing(Slot.BLUE)
 
 
 @pytest.mark.parametrize("serving", [Slot.BLUE, Slot.GREEN])
@@ -107,7 +108,9 @@ def test_a_contract_is_refused_while_the_previous_release_serves_or_is_kept(serv
 
 def test_whoever_goes_back_from_a_release_does_not_run_its_contract() -> None:
     world = SimulatedWorld(Scenario(jobs=True))
-    world.routing = Routing(Slot.GREEN)
+    world.routing, world.running[Slot.GREEN] = Routing(Slot.GREEN), "r2"
+    world.proven.add(Slot.GREEN)
+    world.jobs.passed.add(Hook.PRE_SWITCH)
     back = replace(NEVER, going_back=lambda: True)
     performer = Performer(
         SITE, Release(2, "shop", {}, {}), world, world, world, world, back, lambda text: None
@@ -115,7 +118,7 @@ def test_whoever_goes_back_from_a_release_does_not_run_its_contract() -> None:
     retiring = Deployment(
         1, "shop", Kind.DEPLOY, "r2", Slot.GREEN, "r1", Phase.RETIRING, 0.0, hooks=(Hook.CONTRACT,)
     )
-    assert isinstance(performer(retiring, StopStack(Slot.BLUE)), Retired)
+    assert isinstance(performer(retiring, StopStack(Slot.BLUE, Routing(Slot.GREEN))), Retired)
 
 
 REPEATED = (Phase.STARTING, Phase.PROBING, Phase.READY)
@@ -131,11 +134,9 @@ HARMLESS = {
     (Phase.READY, "CandidateLost", Phase.REVERTING),
     (Phase.READY, "CandidateLost", Phase.UNWINDING),
     (Phase.READY, "CancelRequested", Phase.REVERTING),
-    # A step of nobody changes nothing, nor does waiting for sessions where there are none; what was
-    # ordered once need not be waited for.
+    # A step of nobody changes nothing, nor does waiting for sessions where there are none.
     (Phase.READY, "SwitchOrdered", Phase.STEPPING),
     (Phase.OBSERVING, "ObservationPassed", Phase.HOLDING),
-    (Phase.STEPPING, "StepPassed", Phase.READY),
     (Phase.PREPARING, "SwitchOrdered", Phase.STEPPING),
     # Nothing was begun, so there is nothing to revert.
     (Phase.EXPANDING, "HookFailed", Phase.REVERTING),

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from gateway.core.model import Routing, Site, Slot
 from gateway.errors import Failed
 
+# nginx remembers a steady routing until its clock's next whole second (open_file_cache_valid in
+# templates/site.conf.j2), and its clock is that of the last turn of its event loop.
+REMEMBERED_S = 1.1
+# What nginx tests: a file is blue, a directory green, a pipe anything else.
+TESTED = "slot"
 _RELEASE = r"r[1-9][0-9]*"
 _FLAG = re.compile(
-    rf"(blue|green)(-observed)?(?:-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
+    rf"(blue|green)(?:-(observed|awake)|-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
 )
 
 
@@ -21,27 +29,61 @@ def routing_from_flag(flag: str) -> Routing:
     if flag == Routing().flag:
         return Routing()
     if not (parts := _FLAG.fullmatch(flag)):
-        form = "<slot>[-observed|-canary-<percent>][.<release>][+<held release>]"
+        form = "<slot>[-observed|-awake|-canary-<percent>][.<release>][+<held release>]"
         raise Failed(f"{flag!r} is no routing; it is maintenance or {form}")
-    slot, observed, share, release, held = parts.groups()
-    return Routing(Slot(slot), observed=bool(observed), share=int(share or 0), release=release, held=held)
+    slot, kind, share, release, held = parts.groups()
+    return Routing(
+        Slot(slot),
+        observed=kind == "observed",
+        awake=kind == "awake",
+        share=int(share or 0),
+        release=release,
+        held=held,
+    )
 
 
 class RoutingFiles:
-    """One symlink a site: `<routing_dir>/<site>` leads to `.states/<flag>`.
+    """One symlink a site: `<routing_dir>/<site>` leads to `.states/<flag>/`, which holds `slot`.
 
-    What lies there is told apart by kind (templates/gateway.conf.j2): a file is blue, a directory is
-    green, a pipe is anything else.
+    Where the routing names a release, what is named after that has the kind, and `slot` is a pipe: only those
+    whose session is on the release need not be asked who they are (templates/site.conf.j2).
     """
 
-    def __init__(self, routing_dir: str | Path, state_dir: str | Path) -> None:
+    def __init__(
+        self,
+        routing_dir: str | Path,
+        state_dir: str | Path,
+        *,
+        now: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._live, self._state = Path(routing_dir), Path(state_dir) / "routing"
         self._states = self._live / ".states"
+        self._awake: dict[str, float] = {}  # site -> since when nginx need not remember anything of it
+        self._now, self._sleep = now, sleep
 
     def publish(self, site: str, routing: Routing) -> None:
-        """Durable first, then seen by nginx at once: a kill in between leaves the newer one to `restore`."""
+        """Durable first, then seen by nginx at once: a kill in between leaves the newer one to `restore`.
+
+        Where a steady slot is to be left, or watched, it returns after up to REMEMBERED_S: not before each
+        worker looks anew.
+        """
+        self._await_oblivion(site, routing)
         self._keep(site, routing)
         self._show(site, routing)
+
+    def _await_oblivion(self, site: str, routing: Routing) -> None:
+        if not (self._live / site).is_symlink():
+            return
+        shown = self.shown(site)
+        stays = routing.slot == shown.slot and (routing.is_steady or routing.awake)
+        if shown.slot is None or stays:
+            return
+        if shown.is_steady:
+            self._show(site, replace(shown, awake=True))
+        # After a restart of ours nobody knows since when.
+        since = self._awake.setdefault(site, self._now())
+        self._sleep(max(0.0, since + REMEMBERED_S - self._now()))
 
     def restore(self, sites: Iterable[Site]) -> None:
         """Show what was published last; the maintenance page where nothing ever was. Raises Failed."""
@@ -89,22 +131,40 @@ class RoutingFiles:
             os.close(directory)
 
     def _show(self, site: str, routing: Routing) -> None:
-        self._prepare(routing.flag)
+        self._prepare(routing)
         link = self._live / f".{site}.new"
         link.unlink(missing_ok=True)
         link.symlink_to(f"{self._states.name}/{routing.flag}")
         link.replace(self._live / site)  # the switch
+        if routing.is_steady:
+            self._awake.pop(site, None)
+        else:
+            self._awake.setdefault(site, self._now())
 
-    def _prepare(self, flag: str) -> None:
-        """What the symlink is to lead to; it stays, for all sites."""
-        self._states.mkdir(parents=True, exist_ok=True)
-        state = self._states / flag
+    def _prepare(self, routing: Routing) -> None:
+        """What the symlink is to lead to, made whole; it stays, for all sites."""
+        state = self._states / routing.flag
         if state.exists():
             return
-        match flag:
-            case Slot.BLUE:
-                state.touch()
-            case Slot.GREEN:
-                state.mkdir()
-            case _:
-                os.mkfifo(state)
+        new = self._states / f".{routing.flag}.{os.getpid()}.new"
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        if routing.is_steady and routing.release:
+            _make(new / routing.release, routing.slot)
+        _make(new / TESTED, routing.slot if routing.is_steady and not routing.release else None)
+        try:
+            new.rename(state)
+        except OSError:  # another thread was as quick
+            shutil.rmtree(new, ignore_errors=True)
+            if not state.exists():
+                raise
+
+
+def _make(path: Path, slot: Slot | None) -> None:
+    match slot:
+        case Slot.BLUE:
+            path.touch()
+        case Slot.GREEN:
+            path.mkdir()
+        case _:
+            os.mkfifo(path)

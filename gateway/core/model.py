@@ -121,7 +121,8 @@ class Routing:
 
     `observed`: its answers are counted. `share`: percent of the visitors that the other slot gets,
     while the answers of both are counted. `release`: what the slot holds, for sites with sessions;
-    `held`: what the other slot holds for those whose session began there.
+    `held`: what the other slot holds for those whose session began there. `awake`: nothing else is different
+    from without it, but the slot may change at once (see `is_steady`).
     """
 
     slot: Slot | None = None
@@ -129,13 +130,20 @@ class Routing:
     share: int = 0
     release: str | None = None
     held: str | None = None
+    awake: bool = False
+
+    @property
+    def is_steady(self) -> bool:
+        """True when nginx may remember for a moment that this slot alone serves, instead of looking anew."""
+        return self.slot is not None and not (self.observed or self.share or self.held or self.awake)
 
     @property
     def flag(self) -> str:
         """Names it in the routing directory and in nginx's configuration."""
         if self.slot is None:
             return "maintenance"
-        kind = f"-canary-{self.share}" if self.share else "-observed" if self.observed else ""
+        kinds = {f"-canary-{self.share}": self.share, "-observed": self.observed, "-awake": self.awake}
+        kind = next((kind for kind, holds in kinds.items() if holds), "")
         releases = (f".{self.release}" if self.release else "") + (f"+{self.held}" if self.held else "")
         return f"{self.slot}{kind}{releases}"
 

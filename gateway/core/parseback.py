@@ -45,6 +45,7 @@ def differences(text: str, site: Site, servers: Sequence[Server], frame: Frame) 
         *_unequal("server", _servers(tree), [_said(_expected(server, frame)) for server in alone]),
         *_unequal("location", [_text(top.words) for top in inside], own_locations(site)),
         *_unequal("target", _targets(everything), _own_targets(site) if serves else ()),
+        *_unequal("slot", _slots(everything) - {""}, _own_slots(site) if serves else ()),
         *_unequal("upstream server", _upstreams(tree), _own_upstreams(site)),
         *_nested(inner for top in tree for inner in top.block or ()),
         *_nested(inside),
@@ -135,6 +136,8 @@ def _of_sessions(site: Site) -> Iterator[Sequence[str]]:
     yield "map", f"$gateway_routing {cookie}", f"$gateway_pick_{zone}"
     yield "map", f"$gateway_release {cookie}", f"$gateway_cookie_{zone}"
     yield "map", f"$gateway_held_release {cookie}", f"$gateway_held_cookie_{zone}"
+    yield "map", "$gateway_now", f"$gateway_new_cookie_{zone}"
+    yield "map", cookie, f"$gateway_mine_{zone}"
     yield "log_format", f"gateway_held_{zone}", f"$gateway_slot/held $status {cookie}"
 
 
@@ -180,7 +183,16 @@ def _targets(everything: Iterable[Directive]) -> set[str]:
 
 def _own_targets(site: Site) -> set[str]:
     call = "grpc_pass grpc" if site.proxying.protocol is Protocol.GRPC else "proxy_pass http"
-    return {f"{call}://{site.name}_{slot}" for slot in Slot}
+    return {f"{call}://{to}" for to in (*(f"{site.name}_{slot}" for slot in Slot), "$gateway_slot")}
+
+
+def _slots(everything: Iterable[Directive]) -> set[str]:
+    """What the variable that a target may be is set to."""
+    return {_text(d.words[2:]) for d in _named(everything, "set") if d.words[1] == "$gateway_slot"}
+
+
+def _own_slots(site: Site) -> set[str]:
+    return {f"{site.name}_{slot}" for slot in (*Slot, "$gateway_to")}
 
 
 def _upstreams(tree: Iterable[Directive]) -> set[str]:

@@ -12,7 +12,10 @@ from gateway.core.transitions import HOOK_OF
 
 @dataclass(frozen=True, slots=True)
 class StartStack:
+    """`serving` is what the site serves meanwhile."""
+
     slot: Slot
+    serving: Routing
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +77,10 @@ class Keep:
 
 @dataclass(frozen=True, slots=True)
 class StopStack:
+    """`serving` is what the site serves from now on."""
+
     slot: Slot | None
+    serving: Routing
 
 
 Step = (
@@ -97,22 +103,25 @@ def next_step(deployment: Deployment) -> Step | None:
     slot, previous = deployment.slot, deployment.previous_slot
     if hook := HOOK_OF.get(deployment.phase):
         return RunHook(hook, slot)
-    back, share = _before(deployment), next(iter(deployment.shares), 0)
-    stepping = replace(back, share=share, held=deployment.release if deployment.sessions and share else None)
+    back, share = replace(_before(deployment), awake=previous is not None), next(iter(deployment.shares), 0)
+    stepping = replace(
+        _before(deployment), share=share, held=deployment.release if deployment.sessions and share else None
+    )
+    after = replace(_after(deployment, held=None), awake=True)
     steps: dict[Phase, Step] = {
-        Phase.STARTING: StartStack(slot),
+        Phase.STARTING: StartStack(slot, back),
         Phase.PROBING: Probe(slot),
         Phase.READY: AwaitOrder(slot),
         Phase.STEPPING: ShiftShare(stepping, slot),
         Phase.CUTOVER: SwitchUpstream(replace(_after(deployment, held=deployment.previous), observed=True)),
         Phase.OBSERVING: Observe(slot),
         Phase.HOLDING: Hold(previous, _after(deployment, held=deployment.previous)),
-        Phase.DRAINING: Drain(previous, _after(deployment, held=None)),
+        Phase.DRAINING: Drain(previous, after),
         Phase.KEEPING: Keep(previous),
-        Phase.RETIRING: StopStack(previous),
+        Phase.RETIRING: StopStack(previous, _after(deployment, held=None)),
         Phase.REVERTING: SwitchUpstream(back),
         Phase.UNWINDING: Drain(slot, back),
-        Phase.ABORTING: StopStack(slot),
+        Phase.ABORTING: StopStack(slot, _before(deployment)),
     }
     return steps.get(deployment.phase)
 
