@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from gateway import errors
 from gateway.core import events as e
 from gateway.core import plan, policy
-from gateway.core.model import Deployment, Hook, Phase, Release, Routing, Sample, Site, Slot
+from gateway.core.model import Deployment, Hook, InFlight, Phase, Release, Routing, Sample, Site, Slot
 from gateway.core.transitions import CANCELLABLE, is_hook_due
 from gateway.deploy import Cancelled
 from gateway.jobs import Waits
@@ -236,24 +236,38 @@ class Performer:
             self.jobs.schedule(self.site, serving.slot)
         if leaving is None:
             return e.Drained()
-        # A counter may leak when a worker is killed, hence "empty twice", and the timeout.
-        deadline, empty = self.clock.now() + self.site.drain_timeout_s, 0
-        while self.clock.now() < deadline:
-            empty = empty + 1 if self.proxy.is_idle(self.site, leaving) else 0
-            if empty == 2:
-                return e.Drained()
-            self.say(f"{leaving} still answers requests")
-            if deployment.phase is Phase.DRAINING:
-                self._pause(DRAIN_LOOK_S)
-            else:
-                self.clock.sleep(DRAIN_LOOK_S)
-        self.say(f"drain timeout of {self.site.drain_timeout_s:g} s reached; {leaving} may still be busy")
+        going_back = deployment.phase is Phase.UNWINDING
+        pause = self.clock.sleep if going_back else self._pause
+        self._leave(leaving, _requests, self.clock.now() + self.site.drain_timeout_s, pause)
+        if going_back:  # a previous release has its own for as long as it is kept, see `_keep`
+            self._leave(leaving, _sockets, self.clock.now() + self.site.websocket_timeout_s, pause)
         return e.Drained()
 
+    def _leave(
+        self, slot: Slot, count: Callable[[InFlight], int], until: float, pause: Callable[[float], None]
+    ) -> None:
+        """Wait until the slot has none of what is counted, or until the time."""
+        # A counter may leak when a worker is killed, hence "none twice", and the time.
+        none = 0
+        while True:
+            left = self.proxy.in_flight(self.site, slot)
+            none = 0 if count(left) else none + 1
+            if none == 2:
+                return
+            if (left_s := until - self.clock.now()) <= 0:
+                break
+            if not none:
+                self.say(f"{slot} still has {left}; {left_s:.0f} s left")
+            pause(DRAIN_LOOK_S)
+        if not none:
+            self.say(f"the time is over; {slot} still has {left}")
+
     def _keep(self, slot: Slot | None) -> e.Event:
-        until = self.clock.now() + (self.site.keep_s if slot else 0.0)
-        while self.clock.now() < until and not self.orders.slot_needed():
+        began = self.clock.now()
+        while slot and self.clock.now() < began + self.site.keep_s and not self.orders.slot_needed():
             self._pause(LOOK_S)
+        if slot and not self._is_gone(slot):
+            self._leave(slot, _sockets, began + self.site.websocket_timeout_s, self._pause)
         return e.KeepEnded()
 
     def _stop(self, deployment: Deployment, slot: Slot | None, serving: Routing) -> e.Event:
@@ -270,3 +284,11 @@ class Performer:
         # Whoever goes back needs the data as they are.
         back = deployment.phase is Phase.RETIRING and self.orders.going_back()
         return e.HookDue() if is_hook_due(deployment) and not back else e.Retired()
+
+
+def _requests(left: InFlight) -> int:
+    return left.requests
+
+
+def _sockets(left: InFlight) -> int:
+    return left.sockets

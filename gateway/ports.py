@@ -10,6 +10,7 @@ from gateway.core.model import (
     Deployment,
     Hook,
     HookRun,
+    InFlight,
     ProbeResult,
     Release,
     Replica,
@@ -33,8 +34,8 @@ class Proxy(Protocol):
     def probe(self, site: Site, slot: Slot) -> ProbeResult:
         """One request of the site's probe to the slot through nginx's own upstream."""
 
-    def is_idle(self, site: Site, slot: Slot) -> bool:
-        """True when no request (WebSockets included) is in flight to the slot, across workers and reloads."""
+    def in_flight(self, site: Site, slot: Slot) -> InFlight:
+        """What the slot is answering, across workers and reloads."""
 
     def sample(self, site: Site, slot: Slot) -> Sample:
         """Answers counted for the slot since its routing was last published as observed."""

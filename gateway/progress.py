@@ -25,6 +25,12 @@ class Progress:
                 self._lines.append(line)
                 self._changed.notify_all()
 
+    @property
+    def waiting(self) -> str:
+        """What the step in progress said last that it waits for."""
+        with self._changed:
+            return str(self._lines[-1].get("waiting", "")) if self._lines else ""
+
     def close(self) -> None:
         with self._changed:
             self._closed = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from gateway import errors
@@ -14,7 +15,7 @@ from gateway.core.transitions import PAST_ITS_WAY_BACK, TERMINAL, WAITING
 from gateway.directory import Directory
 from gateway.ports import Certificates
 from gateway.progress import Progress
-from gateway.runner import Runner
+from gateway.runner import Runner, Running
 from gateway.world import World
 
 DAY_S = 86400
@@ -82,12 +83,12 @@ class Views:
             replicas = self._world.engine.replicas(site, slot)
             due = [r for r in replicas if slot == live or not r.scheduler]
             why = policy.broken(due, site.service) if replicas else ""
-            idle = None if not replicas else self._world.proxy.is_idle(site, slot)
+            in_flight = asdict(self._world.proxy.in_flight(site, slot)) if replicas else None
             slots[str(slot)] = {
                 "release": held,
                 "containers": len(replicas),
                 "problem": why,
-                "idle": idle,
+                "in_flight": in_flight,
                 "sessions": self._world.proxy.sample(site, slot).sessions,  # that stayed when it was replaced
             }
         return told | {
@@ -95,8 +96,11 @@ class Views:
             "release": release,
             "slots": slots,
             "certificates": [self._certificate(found) for found in self._certificates(site)],
-            "deployment": self.describe(running.deployment.number) if running else None,
+            "deployment": self._running(running) if running else None,
         }
+
+    def _running(self, running: Running) -> dict[str, Any]:
+        return self.describe(running.deployment.number) | {"waiting": running.progress.waiting}
 
     def _certificate(self, found: DomainCertificate) -> dict[str, Any]:
         """As it lies in the folder now. `days_left` None: nothing there that can be used."""

@@ -13,7 +13,19 @@ from typing import Protocol
 import pytest
 
 from gateway.core import policy
-from gateway.core.model import Deployment, Hook, HookRun, Kind, Phase, Release, Routing, Sample, Site, Slot
+from gateway.core.model import (
+    Deployment,
+    Hook,
+    HookRun,
+    InFlight,
+    Kind,
+    Phase,
+    Release,
+    Routing,
+    Sample,
+    Site,
+    Slot,
+)
 from gateway.errors import EngineError, EngineUnreachable, ProxyError, StackInvalid
 from gateway.ports import Clock, Engine, Jobs, Proxy
 
@@ -42,8 +54,8 @@ class Around(Protocol):
     def ask(self, statuses: Sequence[int]) -> None:
         """A request each, which the application answers so."""
 
-    def request_in_flight(self) -> AbstractContextManager[None]:
-        """One that the slot which serves now goes on answering."""
+    def answering(self, left: InFlight) -> AbstractContextManager[None]:
+        """So many that the slot which serves now goes on answering."""
 
     def empty(self, slot: Slot) -> AbstractContextManager[None]:
         """Nothing runs in the slot."""
@@ -78,7 +90,7 @@ class ProxyContract:
             with pytest.raises(ProxyError):
                 silent.serving(site)
             with pytest.raises(ProxyError):
-                silent.is_idle(site, Slot.BLUE)
+                silent.in_flight(site, Slot.BLUE)
             found = silent.probe(site, Slot.BLUE)
         assert (found.ok, found.status) == (False, None)
         assert found.detail
@@ -112,17 +124,32 @@ class ProxyContract:
     def test_a_slot_without_requests_is_idle_whether_it_serves_or_not(self, proxy: Proxy, site: Site) -> None:
         proxy.publish(site, GREEN)
         proxy.publish(site, BLUE)
-        assert [proxy.is_idle(site, slot) for slot in Slot] == [True, True]
+        assert [proxy.in_flight(site, slot) for slot in Slot] == [InFlight(), InFlight()]
 
-    def test_a_request_keeps_its_slot_busy_across_a_switch_until_it_ends(
+    @pytest.mark.parametrize(
+        "left",
+        [InFlight(1), InFlight(0, 1), InFlight(7, 3), InFlight(InFlight.COUNTED, 2)],
+        ids=lambda left: str(left),
+    )
+    def test_what_is_in_flight_is_counted_across_a_switch_until_it_ends(
+        self, proxy: Proxy, site: Site, world: Around, left: InFlight
+    ) -> None:
+        proxy.publish(site, BLUE)
+        with world.answering(left):
+            eventually(world.clock, lambda: proxy.in_flight(site, Slot.BLUE) == left)
+            proxy.publish(site, GREEN)
+            assert [proxy.in_flight(site, slot) for slot in Slot] == [left, InFlight()]
+        eventually(world.clock, lambda: not proxy.in_flight(site, Slot.BLUE))
+
+    def test_of_very_many_it_is_known_that_they_are_no_fewer(
         self, proxy: Proxy, site: Site, world: Around
     ) -> None:
         proxy.publish(site, BLUE)
-        with world.request_in_flight():
-            assert not proxy.is_idle(site, Slot.BLUE)
-            proxy.publish(site, GREEN)
-            assert [proxy.is_idle(site, slot) for slot in Slot] == [False, True]
-        eventually(world.clock, lambda: proxy.is_idle(site, Slot.BLUE))
+        with world.answering(InFlight(0, 150)):
+            eventually(world.clock, lambda: proxy.in_flight(site, Slot.BLUE).sockets > InFlight.COUNTED)
+            found = proxy.in_flight(site, Slot.BLUE)
+        assert found.requests == 0
+        assert found.sockets <= 150
 
     def test_answers_are_counted_with_those_that_are_5xx(
         self, proxy: Proxy, site: Site, world: Around

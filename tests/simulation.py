@@ -12,6 +12,7 @@ from gateway.core.model import (
     Deployment,
     Hook,
     HookRun,
+    InFlight,
     Kind,
     Phase,
     ProbePolicy,
@@ -100,7 +101,7 @@ class SimulatedWorld:
     docker_answers: bool = True
     nginx_answers: bool = True
     visited_always: bool = True  # visitors come by themselves while time passes
-    in_flight: set[Slot] = field(default_factory=set)  # beside theirs
+    answering: dict[Slot, InFlight] = field(default_factory=dict)  # beside theirs
     samples: dict[Slot, Sample] = field(default_factory=lambda: dict.fromkeys(Slot, Sample()))
     proven: set[Slot] = field(default_factory=set)
     left_at_s: dict[Slot, float] = field(default_factory=dict)
@@ -351,12 +352,14 @@ class SimulatedWorld:
         self.proven.add(slot)
         return ProbeResult(ok=True, status=200, body="", detail="answered 200")
 
-    def is_idle(self, site: Site, slot: Slot) -> bool:
+    def in_flight(self, site: Site, slot: Slot) -> InFlight:
         self._ask_nginx()
-        idle = slot not in self.in_flight and not (self.visited_always and self._is_visited(slot))
-        if idle or self.now_s - self.left_at_s.get(slot, 0) >= SITE.drain_timeout_s - 0.1:
+        visited = self.visited_always and self._is_visited(slot)
+        left = self.answering.get(slot, InFlight(requests=1 if visited else 0))
+        over = self.now_s - self.left_at_s.get(slot, 0) >= SITE.drain_timeout_s - 0.1
+        if (not left or over) and self._phase() in (Phase.DRAINING, Phase.UNWINDING):
             self.drained.add(slot)
-        return idle
+        return left
 
     def _is_visited(self, slot: Slot) -> bool:
         busy_s = 9e9 if self.scenario.fault == "previous never idle" else VISIT_S

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.adapters.clock import SystemClock
-from gateway.core.model import Hook, Release, Site, Slot
+from gateway.core.model import Hook, InFlight, Release, Site, Slot
 from gateway.ports import Clock, Engine, Jobs, Proxy
 from tests.contracts import ClockContract, EngineContract, JobsContract, ProxyContract
 from tests.simulation import MODEL, SITE, Scenario, SimulatedWorld
@@ -27,12 +27,12 @@ class Surroundings:
             self._simulated.answer(slot, 1, errors_5xx=int(status >= 500))
 
     @contextmanager
-    def request_in_flight(self) -> Iterator[None]:
+    def answering(self, left: InFlight) -> Iterator[None]:
         slot = self._simulated.routing.slot
         assert slot is not None
-        self._simulated.in_flight.add(slot)
+        self._simulated.answering[slot] = left
         yield
-        self._simulated.in_flight.remove(slot)
+        del self._simulated.answering[slot]
 
     @contextmanager
     def empty(self, slot: Slot) -> Iterator[None]:

@@ -142,9 +142,10 @@ def test_the_counting_limit_never_refuses_and_the_idle_question_does(text: str) 
     server = site_server(text, SHOP_DOMAINS)
     assert "limit_conn gateway_in_flight 65535;" in server
     assert "limit_conn_dry_run on;" in server
-    idle = text[text.index("location ~ ^/idle/") :]
-    assert "limit_conn gateway_in_flight 1;" in idle
-    assert "empty_gif;" in idle  # `return` would answer before limit_conn counts
+    for number in (1, 64, 128, 65535):
+        question = block(text, f"location /fewer/{number}/")
+        assert f"limit_conn gateway_in_flight {number};" in question
+        assert "empty_gif;" in question  # `return` would answer before limit_conn counts
 
 
 def test_only_websocket_is_upgraded(text: str) -> None:

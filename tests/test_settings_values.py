@@ -47,6 +47,7 @@ BAD = {
     "MAX_P95_RATIO": ["-1", "100.1"],
     "MAX_5XX_SHARE": ["1.01", "5%", "-0.1"],
     "DRAIN_TIMEOUT_S": ["86401", "infinity"],
+    "WEBSOCKET_TIMEOUT_S": ["604801", "nan"],
     "KEEP_S": ["604801", "9" * 400],
     "HOOK_TIMEOUT_S": ["0", "86401"],
     "WWW": ["on", "ADD", "add;"],

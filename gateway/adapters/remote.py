@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import httpx
 
 from gateway import errors
-from gateway.core.model import ProbeResult, Routing, Sample, Site, Slot
+from gateway.core.model import InFlight, ProbeResult, Routing, Sample, Site, Slot
 from gateway.core.roster import Roster
 from gateway.core.serving import DomainCertificate
 from gateway.ports import DataPlane
@@ -38,8 +38,8 @@ class RemoteAgent:
     def serving(self, site: Site) -> Routing:
         return self._call(Routing, "serving", site=site)
 
-    def is_idle(self, site: Site, slot: Slot) -> bool:
-        return self._call(bool, "is_idle", site=site, slot=slot)
+    def in_flight(self, site: Site, slot: Slot) -> InFlight:
+        return self._call(InFlight, "in_flight", site=site, slot=slot)
 
     def sample(self, site: Site, slot: Slot) -> Sample:
         return self._call(Sample, "sample", site=site, slot=slot)

@@ -23,7 +23,7 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import SandboxedEnvironment
 
 from gateway.adapters.bounded import Bounded, CallFailed, Ended
-from gateway.core.model import Site
+from gateway.core.model import InFlight, Site
 from gateway.core.parseback import INSIDE, Frame, halves, shared_differences
 from gateway.core.servers import Server, Shared, servers, shared
 from gateway.core.serving import Certificate, Edge, Protocol, Proxying
@@ -39,6 +39,8 @@ BUFFERED = "buffer=4k flush=1s"
 DESCRIPTORS = 20480
 # A slot takes 3 KiB of it, and a replica 1; what is not taken costs no memory.
 UPSTREAMS_SIZE = "128m"
+# nginx counts what is in flight and tells only whether it is fewer than a number in its configuration.
+FEWER_THAN = (*range(1, InFlight.COUNTED + 1), *(2**power for power in range(7, 16)), 65535)
 GZIP_TYPES = (
     "text/plain text/css text/xml text/javascript application/javascript application/json "
     "application/xml application/rss+xml application/wasm image/svg+xml"
@@ -148,8 +150,11 @@ class Renderer:
         """
         # A worker that a reload replaces holds connections of sites that did not change: a WebSocket or an
         # answer that may be silent for the read timeout must not be cut for another site's sake.
-        longest_s = (max(site.proxying.read_timeout_s, site.drain_timeout_s) for site in sites)
-        patience_s = f"{max(longest_s, default=0) + 5:.0f}"
+        patience = (
+            max(site.proxying.read_timeout_s, site.drain_timeout_s + site.websocket_timeout_s)
+            for site in sites
+        )
+        patience_s = f"{max(patience, default=0) + 5:.0f}"
         main = self._shipped.get_template("main.conf.j2").render(patience_s=patience_s)
         files: dict[str, str] = {}
         for name, text in sorted(own.items()):
@@ -268,6 +273,7 @@ def _shared_by_all(edge: Edge) -> dict[str, Any]:
         "curves": ":".join(_curves()),
         "descriptors": _descriptors(),
         "upstreams_size": UPSTREAMS_SIZE,
+        "fewer_than": FEWER_THAN,
     }
 
 

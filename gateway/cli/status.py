@@ -7,6 +7,7 @@ import click
 
 from gateway.cli import options
 from gateway.cli.client import connect
+from gateway.core.model import InFlight
 from gateway.errors import UsageError
 
 # What nginx runs for a site that is not as it is configured.
@@ -56,7 +57,7 @@ def command(site: str | None, as_json: bool) -> None:  # noqa: FBT001
         for reason in status["configuration"]["reasons"]:
             click.echo(f"  {STANDINGS[status['configuration']['standing']]}: {reason}")
         for slot, held in status["slots"].items():
-            busy = {None: "", True: ", nothing in flight", False: ", requests in flight"}[held["idle"]]
+            busy = _in_flight(held["in_flight"])
             if held.get("sessions"):  # a gateway of an older image does not say
                 busy += f", {held['sessions']} sessions stay with it"
             wrong = f", {held['problem']}" if held["problem"] else ""
@@ -67,7 +68,12 @@ def command(site: str | None, as_json: bool) -> None:  # noqa: FBT001
             elif found["days_left"] < SOON_DAYS:
                 click.echo(f"  certificate of {found['domain']}: {found['days_left']} days left")
         if running := status["deployment"]:
-            click.echo(f"  {running['deployment']} is {running['phase']} ({running['release']})")
+            waiting = f": {running['waiting']}" if running["waiting"] else ""
+            click.echo(f"  {running['deployment']} is {running['phase']} ({running['release']}){waiting}")
+
+
+def _in_flight(counts: dict[str, int] | None) -> str:
+    return "" if counts is None else f", {InFlight(**counts) or 'nothing'} in flight"
 
 
 def _answer(status: dict[str, Any]) -> str:

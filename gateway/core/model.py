@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 from gateway.core.serving import Proxying, Tls
 
@@ -94,6 +94,7 @@ class Site:
     session_timeout_s: float = 0.0  # how long a visitor may stay with a release that was replaced; 0: not
     session_idle_s: float = 1800.0  # a session that asked nothing for so long has ended
     drain_timeout_s: float = 30.0
+    websocket_timeout_s: float = 60.0
     keep_s: float = 600.0
     hook_timeout_s: float = 600.0
     redirects: tuple[tuple[str, str], ...] = ()  # host name -> the one of `domains` that it leads to
@@ -226,6 +227,24 @@ class HookRun:
     service: str
     exit_code: int | None
     lines: tuple[str, ...] = ()  # the last that it wrote
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """What a slot is answering now. Exact up to COUNTED each; beyond, no more than there are."""
+
+    requests: int = 0
+    sockets: int = 0  # WebSockets
+
+    COUNTED: ClassVar[int] = 64
+
+    def __bool__(self) -> bool:
+        return bool(self.requests or self.sockets)
+
+    def __str__(self) -> str:
+        parts = ((self.requests, "request"), (self.sockets, "WebSocket"))
+        more = "at least " if max(self.requests, self.sockets) > self.COUNTED else ""
+        return more + " and ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in parts if n)
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,7 @@ def _site(site: Named, values: Mapping[str, Any]) -> Site:
         observe_s=own["OBSERVE_S"],
         max_5xx_share=own["MAX_5XX_SHARE"],
         drain_timeout_s=own["DRAIN_TIMEOUT_S"],
+        websocket_timeout_s=own["WEBSOCKET_TIMEOUT_S"],
         keep_s=own["KEEP_S"],
         hook_timeout_s=own["HOOK_TIMEOUT_S"],
         redirects=redirects,

@@ -253,6 +253,13 @@ SITES_OWN: tuple[Variable, ...] = (
         "300",
     ),
     Variable(
+        "WEBSOCKET_TIMEOUT_S",
+        rules.seconds(0, 604800),
+        f"{_SITE.websocket_timeout_s:g}",
+        "Seconds that WebSockets get after that, before their application is told to stop.",
+        "3600",
+    ),
+    Variable(
         "KEEP_S",
         rules.seconds(0, 604800),
         f"{_SITE.keep_s:g}",

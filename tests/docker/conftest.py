@@ -116,6 +116,12 @@ class Plane:
         for name in (self.name, f"{self.network}-blue", f"{self.network}-green"):
             docker("rm", "-fv", name, check=False)
 
+    def unfinished(self) -> socket.socket:
+        """A request whose body does not end."""
+        peer = socket.create_connection(("127.0.0.1", self.port), timeout=10)
+        peer.sendall(b"POST /uploads HTTP/1.1\r\nHost: shop.test\r\nContent-Length: 9\r\n\r\n")
+        return peer
+
     def websocket(self) -> socket.socket:
         """An open WebSocket to whatever serves."""
         peer = socket.create_connection(("127.0.0.1", self.port), timeout=10)

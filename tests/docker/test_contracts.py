@@ -6,7 +6,7 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.remote import RemoteAgent
 from gateway.agent.api import Agent, create_app
 from gateway.core import stack
-from gateway.core.model import Hook, Release, Routing, Site, Slot
+from gateway.core.model import Hook, InFlight, Release, Routing, Site, Slot
 from gateway.core.roster import Roster
 from gateway.errors import AgentUnreachable, ProxyError
 from gateway.ports import Clock, DataPlane, Engine, Jobs, Proxy
@@ -56,8 +56,12 @@ class AroundNginx:
             assert self._plane.get(f"/status?code={status}")[0] == status
 
     @contextmanager
-    def request_in_flight(self) -> Iterator[None]:
-        with self._plane.websocket():
+    def answering(self, left: InFlight) -> Iterator[None]:
+        with ExitStack() as peers:
+            for _ in range(left.sockets):
+                peers.enter_context(self._plane.websocket())
+            for _ in range(left.requests):
+                peers.enter_context(self._plane.unfinished())
             yield
 
     @contextmanager

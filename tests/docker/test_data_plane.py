@@ -96,16 +96,16 @@ def test_many_renames_under_load_never_show_the_maintenance_page(plane: Plane, p
 def test_a_slow_request_keeps_its_slot_busy_after_the_switch(plane: Plane, proxy: NginxProxy) -> None:
     proxy.publish(SITE, Routing(Slot.BLUE, awake=True))
     time.sleep(REMEMBERED_S)
-    eventually(lambda: proxy.is_idle(SITE, Slot.BLUE))
+    eventually(lambda: not proxy.in_flight(SITE, Slot.BLUE))
     with ThreadPoolExecutor(1) as pool:
         slow = pool.submit(plane.get, "/slow?ms=700")
-        eventually(lambda: not proxy.is_idle(SITE, Slot.BLUE))
+        eventually(lambda: bool(proxy.in_flight(SITE, Slot.BLUE)))
         proxy.publish(SITE, GREEN)
-        assert not proxy.is_idle(SITE, Slot.BLUE)
-        assert proxy.is_idle(SITE, Slot.GREEN)
+        assert proxy.in_flight(SITE, Slot.BLUE)
+        assert not proxy.in_flight(SITE, Slot.GREEN)
         status, body, _ = slow.result()
     assert (status, json.loads(body)["release"]) == (200, "blue")
-    assert eventually(lambda: proxy.is_idle(SITE, Slot.BLUE)) < 0.2
+    assert eventually(lambda: not proxy.in_flight(SITE, Slot.BLUE)) < 0.2
 
 
 def test_a_websocket_keeps_its_slot_busy_until_it_is_closed(plane: Plane, proxy: NginxProxy) -> None:
@@ -114,9 +114,9 @@ def test_a_websocket_keeps_its_slot_busy_until_it_is_closed(plane: Plane, proxy:
     proxy.publish(SITE, GREEN)
     peer.sendall(b"hello")
     assert peer.recv(16) == b"hello"
-    assert not proxy.is_idle(SITE, Slot.BLUE)
+    assert proxy.in_flight(SITE, Slot.BLUE)
     peer.close()
-    assert eventually(lambda: proxy.is_idle(SITE, Slot.BLUE)) < 1
+    assert eventually(lambda: not proxy.in_flight(SITE, Slot.BLUE)) < 1
 
 
 def test_an_unknown_host_gets_no_answer(plane: Plane) -> None:

@@ -99,7 +99,7 @@ def test_an_upload_reaches_the_application_whole_or_as_it_comes(
         peer.sendall(head.encode() + bytes(size // 2))
         time.sleep(0.3)
         eventually(lambda: uploads() - before == begun)
-        assert not proxy.is_idle(SITES[host.split(".")[0]], Slot.BLUE)
+        assert proxy.in_flight(SITES[host.split(".")[0]], Slot.BLUE)
         peer.sendall(bytes(size - size // 2))
         assert peer.recv(4096).startswith(b"HTTP/1.1 200")
     assert uploads() - before == 1
@@ -141,14 +141,14 @@ def test_requests_above_the_connection_limit_get_429_and_the_drain_s_count_is_ri
     plane: Plane, proxy: NginxProxy
 ) -> None:
     few = SITES["few"]
-    eventually(lambda: proxy.is_idle(few, Slot.BLUE))
+    eventually(lambda: not proxy.in_flight(few, Slot.BLUE))
     with ThreadPoolExecutor(2) as pool:
         slow = [pool.submit(plane.get, "/slow?ms=700", host="few.test") for _ in range(2)]
         time.sleep(0.3)
         assert plane.get(host="few.test")[0] == 429
-        assert not proxy.is_idle(few, Slot.BLUE)
+        assert proxy.in_flight(few, Slot.BLUE)
         assert [one.result()[0] for one in slow] == [200, 200]
-    eventually(lambda: proxy.is_idle(few, Slot.BLUE), within_s=1)
+    eventually(lambda: not proxy.in_flight(few, Slot.BLUE), within_s=1)
     assert plane.get(host="few.test")[0] == 200
 
 
