@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 import subprocess
 import threading
 import time
@@ -17,23 +16,6 @@ from tests.e2e.load import Load
 from tests.e2e.stacks import with_service
 
 pytestmark = pytest.mark.docker
-
-WEBSOCKET = """\
-import socket, sys, threading
-server = socket.create_server(("", 8000))
-def serve(peer):
-    head = b""
-    while b"\\r\\n\\r\\n" not in head:
-        head += peer.recv(4096)
-    if b"Upgrade: websocket" in head:
-        peer.sendall(b"HTTP/1.1 101 Upgraded\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\\r\\n")
-        while data := peer.recv(100):
-            peer.sendall(data)
-    peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
-    peer.close()
-while True:
-    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
-"""
 
 
 def interrupt(gateway: Gateway, phase: str, *args: str) -> subprocess.Popen[bytes]:
@@ -173,25 +155,6 @@ def connections(container: str) -> int:
     """Of the application's port, but for the listening one: the container's own kernel tells."""
     rows = docker("exec", container, "cat", "/proc/net/tcp").splitlines()[1:]
     return sum(local.endswith(":1F40") and state != "0A" for _, local, _, state, *_ in map(str.split, rows))
-
-
-def test_a_websocket_is_waited_for_and_not_cut(start_gateway: Start) -> None:
-    gateway = start_gateway(GATEWAY_DRAIN_TIMEOUT_S="30")
-    with_service(gateway, entrypoint=["python3", "-c", WEBSOCKET], healthcheck={"disable": True})
-    assert gateway.deploy(1).code == 0
-    with socket.create_connection(("127.0.0.1", gateway.port), timeout=10) as peer:
-        peer.sendall(
-            b"GET /ws HTTP/1.1\r\nHost: site.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-        assert peer.recv(4096).startswith(b"HTTP/1.1 101")
-        assert gateway.deploy(2, "--detach").code == 0
-        wait_for(lambda: gateway.phase() == "draining", "the previous release drains")
-        time.sleep(1)
-        assert gateway.phase() == "draining"
-        peer.sendall(b"hello")
-        assert peer.recv(16) == b"hello"
-    wait_for(lambda: gateway.phase() == "keeping", "the drain ends with the WebSocket")
 
 
 def test_after_a_lost_state_volume_what_runs_serves_again(gateway: Gateway) -> None:

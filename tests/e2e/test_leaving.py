@@ -1,0 +1,118 @@
+"""What is in flight when the traffic goes elsewhere: requests and WebSockets, each with its own time."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.e2e.conftest import Gateway, Start, wait_for
+from tests.e2e.stacks import with_service
+
+pytestmark = pytest.mark.docker
+
+# Echoes what a WebSocket sends; told to stop, it says goodbye to each and ends. /slow?N takes N seconds.
+APP = """\
+import os, signal, socket, threading, time
+server, peers = socket.create_server(("", 8000)), set()
+def goodbye(*_):
+    for peer in list(peers):
+        peer.sendall(b"goodbye")
+    os._exit(0)
+signal.signal(signal.SIGTERM, goodbye)
+def serve(peer):
+    head = b""
+    while b"\\r\\n\\r\\n" not in head:
+        head += peer.recv(4096)
+    if b"Upgrade: websocket" in head:
+        peer.sendall(b"HTTP/1.1 101 Upgraded\\r\\nUpgrade: websocket\\r\\nConnection: Upgrade\\r\\n\\r\\n")
+        peers.add(peer)
+        while data := peer.recv(100):
+            peer.sendall(data)
+        peers.discard(peer)
+    elif head.startswith(b"GET /slow?"):
+        time.sleep(float(head.split()[1].partition(b"?")[2]))
+    peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
+    peer.close()
+while True:
+    threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
+"""
+
+
+def started(start_gateway: Start, **settings: str) -> Gateway:
+    gateway = start_gateway(GATEWAY_OBSERVE_S="0.2", GATEWAY_KEEP_S="0", **settings)
+    with_service(gateway, entrypoint=["python3", "-c", APP], healthcheck={"disable": True})
+    assert gateway.deploy(1).code == 0
+    return gateway
+
+
+@contextmanager
+def websocket(gateway: Gateway) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as peer:
+        peer.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: site.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+        assert peer.recv(4096).startswith(b"HTTP/1.1 101")
+        yield peer
+
+
+def echoes(peer: socket.socket) -> bool:
+    peer.sendall(b"hello")
+    return peer.recv(16) == b"hello"
+
+
+def slot(gateway: Gateway, release: str) -> dict[str, int]:
+    """What is in flight to it."""
+    slots = gateway.cli("status", gateway.site, "--json").final["slots"]
+    (found,) = [held["in_flight"] for held in slots.values() if held["release"] == release]
+    return found
+
+
+def test_a_websocket_holds_up_no_drain_and_its_release_stays_until_it_is_closed(start_gateway: Start) -> None:
+    gateway = started(start_gateway, GATEWAY_WEBSOCKET_TIMEOUT_S="60")
+    with websocket(gateway) as peer:
+        assert slot(gateway, "r1") == {"requests": 0, "sockets": 1}
+        assert gateway.deploy(2).code == 0
+        wait_for(lambda: gateway.phase() == "keeping", "the drain does not wait for the WebSocket")
+        time.sleep(1)
+        assert echoes(peer)
+        assert slot(gateway, "r1") == {"requests": 0, "sockets": 1}
+        assert "blue still has 1 WebSocket; 5" in gateway.cli("status", gateway.site).out
+    wait_for(lambda: gateway.phase() == "none", "the release goes with its last WebSocket")
+    assert all("-blue-" not in name for name in gateway.containers())
+
+
+def test_a_websocket_whose_time_is_over_hears_goodbye_of_its_application_and_not_before(
+    start_gateway: Start,
+) -> None:
+    """Not even when the next deploy waits for the slot."""
+    gateway = started(start_gateway, GATEWAY_WEBSOCKET_TIMEOUT_S="6")
+    with websocket(gateway) as peer:
+        assert gateway.deploy(2).code == 0
+        switched = time.monotonic()
+        assert echoes(peer)
+        assert gateway.deploy(3, "--detach").code == 0  # it came after the slot was free
+        assert peer.recv(16) == b"goodbye"
+        assert peer.recv(16) == b""
+    assert time.monotonic() - switched > 5
+    wait_for(lambda: gateway.phase() == "none", "the next deployment ends")
+
+
+def test_a_slow_request_is_waited_for_and_the_drain_ends_with_it(start_gateway: Start) -> None:
+    gateway = started(start_gateway, GATEWAY_DRAIN_TIMEOUT_S="30")
+    with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as peer:
+        peer.sendall(b"GET /slow?5 HTTP/1.1\r\nHost: site.test\r\n\r\n")
+        wait_for(lambda: slot(gateway, "r1")["requests"] == 1, "it is in flight")
+        assert gateway.deploy(2, "--detach").code == 0
+        assert b"200 OK" in peer.recv(4096)
+        answered = time.time()
+    wait_for(lambda: gateway.phase() == "none", "the deployment ends")
+    history = map(json.loads, gateway.cli("history", gateway.site, "--json").out.splitlines())
+    (timeline,) = [deployment["timeline"] for deployment in history if deployment["release"] == "r2"]
+    (drained,) = [each["at"] for each in timeline if each["phase"] == "keeping"]
+    assert -0.05 < drained - answered < 0.5  # 60 ms, when the machine has nothing else to do
