@@ -357,7 +357,7 @@ class SimulatedWorld:
         visited = self.visited_always and self._is_visited(slot)
         left = self.answering.get(slot, InFlight(requests=1 if visited else 0))
         over = self.now_s - self.left_at_s.get(slot, 0) >= SITE.drain_timeout_s - 0.1
-        if (not left or over) and self._phase() in (Phase.DRAINING, Phase.UNWINDING):
+        if (not left or over) and self._phase() is not Phase.KEEPING:
             self.drained.add(slot)
         return left
 
