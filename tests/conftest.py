@@ -20,10 +20,11 @@ Lock = Callable[[], AbstractContextManager[None]]
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests that share a running gateway stay in one process."""
+    """Tests that share a running gateway stay in one process; what takes minutes is not begun last."""
     for item in items:
         if item.path.parent.name == "docker":
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
 
 
 def own_tag() -> str:

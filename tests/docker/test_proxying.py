@@ -12,6 +12,7 @@ from pathlib import Path
 
 import h2
 import hpack
+import httpx
 import hyperframe
 import pytest
 
@@ -290,6 +291,17 @@ def test_grpc_is_probed_by_its_health_check_and_served_over_http2(
     assert arrived[":path"] == "/pkg.Service/Method"
     assert arrived["host"] == f"rpc.test:{plane.port}" or arrived["host"] == "rpc.test"
     assert "x-forwarded-for" in arrived
+
+
+def test_a_connection_over_http2_outlives_thousands_of_requests(plane: Plane) -> None:
+    """nginx's own limit of 1,000 ends it by a GOAWAY, which costs what a client has just sent."""
+    ours = set()
+    with httpx.Client(http1=False, http2=True, headers={"Host": "rpc.test"}) as client:
+        for _ in range(2100):
+            answer = client.get(f"http://127.0.0.1:{plane.port}/")
+            ours.add(answer.extensions["network_stream"].get_extra_info("client_addr"))
+    assert answer.http_version == "HTTP/2"
+    assert len(ours) == 1
 
 
 def test_a_grpc_application_that_is_not_there_fails_its_probe(plane: Plane, proxy: NginxProxy) -> None:

@@ -134,8 +134,8 @@ def restarted(gateway: Gateway) -> Gateway:
     return replace(gateway, port=published_port(gateway.container))
 
 
-def published_port(container: str) -> int:
-    return int(docker("port", container, "80").splitlines()[0].rpartition(":")[2])
+def published_port(container: str, inside: str = "80") -> int:
+    return int(docker("port", container, inside).splitlines()[0].rpartition(":")[2])
 
 
 Start = Callable[..., Gateway]
@@ -167,7 +167,8 @@ def start_gateway(request: pytest.FixtureRequest, images: None, tmp_path: Path) 
 
     yield start
     for site, name in started:
-        ids = docker("ps", "-aq", "--filter", f"label=gateway.site={site}").split()
+        # Its name is in that of each container, also of sites that a test named after it.
+        ids = docker("ps", "-aq", "--filter", f"name={site}").split()
         parts = docker("ps", "-aq", "--filter", f"name={name}").split()
         if request.param == "hardened":
             _note_endpoints(f"{name}-docker-proxy-1")
@@ -185,6 +186,7 @@ def _start_drop_in(name: str, folder: Path, env: Mapping[str, str]) -> tuple[str
     flags = [flag for pair in env.items() for flag in ("-e", "=".join(pair))]
     docker(
         *("run", "-d", "--name", name, "--network", name, "-p", "127.0.0.1::80"),
+        *("-p", "127.0.0.1::443"),
         *("-v", "/var/run/docker.sock:/var/run/docker.sock", "-v", f"{folder}:/stacks:ro"),
         *("-v", f"{name}:/var/lib/gateway", *flags, IMAGE),
     )

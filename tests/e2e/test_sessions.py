@@ -68,12 +68,15 @@ def connected(gateway: Gateway) -> Iterator[http.client.HTTPConnection]:
 
 @pytest.fixture
 def shop(start_gateway: Start) -> Gateway:
-    gateway = start_gateway(GATEWAY_SESSION_TIMEOUT_S="120", GATEWAY_SESSION_IDLE_S=f"{IDLE_S}")
+    idle_s = f"{IDLE_S}"
+    gateway = start_gateway(
+        GATEWAY_SESSION_TIMEOUT_S="120", GATEWAY_SESSION_IDLE_S=idle_s, GATEWAY_KEEP_S="0"
+    )
     with_service(gateway, entrypoint=["python3", "-c", SHOP], healthcheck={"disable": True})
     return gateway
 
 
-def test_holders_keep_their_carts_newcomers_get_the_new_release_and_the_last_one_ends_it(
+def test_holders_keep_their_carts_newcomers_get_the_new_release_and_the_last_to_leave_ends_the_previous(
     shop: Gateway,
 ) -> None:
     shop.deploy(1)
@@ -81,24 +84,25 @@ def test_holders_keep_their_carts_newcomers_get_the_new_release_and_the_last_one
     with connected(shop) as connection:
         assert {holder.ask(connection, "/add") for holder in holders} == {("1", 1)}
         assert shop.deploy(2).final["phase"] == "holding"
-        assert {holder.ask(connection) for holder in holders} == {("1", 1)}
+        newcomers = [Visitor(f"new {n}") for n in range(VISITORS)]
+        for holder, newcomer in zip(holders, newcomers, strict=True):
+            assert holder.ask(connection, "/add") == ("1", 2)
+            assert newcomer.ask(connection, "/add") == ("2", 1)
+        assert {holder.ask(connection) for holder in holders} == {("1", 2)}
+        assert {newcomer.ask(connection, "/add") for newcomer in newcomers} == {("2", 2)}
         assert 0 < shop.cli("status", shop.site, "--json").final["slots"]["blue"]["sessions"] <= VISITORS
-        assert {Visitor(f"new {n}").ask(connection) for n in range(VISITORS)} == {("2", 0)}
-        wait_for(lambda: shop.phase() == "keeping", "the sessions are over")
-        assert {holder.ask(connection) for holder in holders} == {("2", 0)}
-
-
-def test_a_session_that_goes_on_is_not_ended_by_those_that_have(shop: Gateway) -> None:
-    shop.deploy(1)
-    holder = Visitor("holder")
-    with connected(shop) as connection:
-        holder.ask(connection, "/add")
-        shop.deploy(2)
+        *gone, last = holders
         until = time.monotonic() + 2 * IDLE_S
         while time.monotonic() < until:
-            assert holder.ask(connection) == ("1", 1)
+            assert last.ask(connection) == ("1", 2)
             time.sleep(0.2)
         assert shop.phase() == "holding"
+        # He leaves. Nobody orders anything, and the previous release goes.
+        wait_for(lambda: shop.containers() == [f"{shop.site}-green-app-1"], "the previous release is stopped")
+        wait_for(lambda: shop.phase() == "none", "its deployment has ended")
+        assert shop.cli("history", shop.site, "--json").out.count('"outcome": "succeeded"') == 2
+        assert {visitor.ask(connection) for visitor in (*gone, last)} == {("2", 0)}
+        assert {newcomer.ask(connection) for newcomer in newcomers} == {("2", 2)}
 
 
 def test_a_new_visitor_stays_with_what_he_was_given(shop: Gateway) -> None:
