@@ -8,15 +8,17 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from statistics import median
 
 import pytest
 
+from gateway.settings.table import VARIABLES
 from tests.conftest import Lock
 from tests.e2e.conftest import ROOT, TAG, Gateway, Start, docker, published_port, wait_for
 from tests.e2e.kinds.clients import KINDS, Exchange, Target
@@ -30,6 +32,9 @@ RELEASES = (1, 2)
 # Of each site: fifty in all.
 DEPLOYS = int(os.environ.get("GATEWAY_TEST_DEPLOYS", "25"))
 DRAIN_LATE_S = 0.1
+# Until WebSockets have a clock of their own, they have the drain's.
+CLOCK = "WEBSOCKET_TIMEOUT_S" if "WEBSOCKET_TIMEOUT_S" in {v.name for v in VARIABLES} else "DRAIN_TIMEOUT_S"
+CLOCK_S = 4.0
 RPC = """
 DOMAIN=rpc.test
 UPSTREAM=app:8000
@@ -77,7 +82,11 @@ class Sites:
 
 
 @pytest.fixture
-def sites(start_gateway: Start, releases: None, tmp_path: Path) -> Sites:
+def start_sites(start_gateway: Start, releases: None, tmp_path: Path) -> Callable[..., Sites]:
+    return partial(_start_sites, start_gateway, tmp_path)
+
+
+def _start_sites(start_gateway: Start, tmp_path: Path, **settings: str) -> Sites:
     for part in ("certs", "config/sites"):
         (tmp_path / part).mkdir(parents=True)
     make_certificate(tmp_path / "certs", "site.test", "site.test")
@@ -89,17 +98,11 @@ def sites(start_gateway: Start, releases: None, tmp_path: Path) -> Sites:
         GATEWAY_PROBE_PATH="/numbers",
         GATEWAY_OBSERVE_S="0.2",
         GATEWAY_KEEP_S="0",  # what a drain leaves behind is stopped at once
+        **settings,
     )
     (tmp_path / "stack.yaml").write_text((HERE / "stack.yaml").read_text())
     rpc = f"{gateway.site}-rpc"
-    settings = (
-        "DOMAIN=rpc.test",
-        "UPSTREAM=app:8000",
-        "PROTOCOL=grpc",
-        "PROBE_PATH=/",
-        "STACK_FILE=/stacks/stack.yaml",
-    )
-    (tmp_path / "config" / "sites" / f"{rpc}.env").write_text("\n".join(settings))
+    (tmp_path / "config" / "sites" / f"{rpc}.env").write_text(RPC)
     wait_for(lambda: gateway.cli("status", rpc).code == 0, "both sites are known")
     authority = str(tmp_path / "certs" / "site.test.crt")
     https_port = published_port(gateway.container, "443")
@@ -111,6 +114,7 @@ class Clients:
     """A process a kind, and in the end what they saw."""
 
     target: Target
+    kinds: Collection[str]
     exchanges: list[Exchange] = field(default_factory=list)
 
     @contextmanager
@@ -119,7 +123,7 @@ class Clients:
         told = json.dumps(asdict(self.target))
         processes = [
             subprocess.Popen([*command, kind, told], stdout=subprocess.PIPE, cwd=ROOT, text=True)
-            for kind in KINDS
+            for kind in self.kinds
         ]
         try:
             time.sleep(2)  # until all have begun
@@ -148,9 +152,12 @@ def told_by_kind(exchanges: Sequence[Exchange]) -> str:
 @pytest.mark.first
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("start_gateway", ["drop-in"], indirect=True)
-def test_fifty_deploys_in_a_row_are_noticed_by_no_client_of_any_kind(sites: Sites) -> None:
+def test_fifty_deploys_in_a_row_are_noticed_by_no_client_of_any_kind(
+    start_sites: Callable[..., Sites],
+) -> None:
+    sites = start_sites()
     sites.deploy(0)
-    clients, switches = Clients(sites.target), dict[str, list[Switch]]()
+    clients, switches = Clients(sites.target, KINDS.keys() - {"staying"}), dict[str, list[Switch]]()
     began = time.monotonic()
     with clients.at_work():
         for number in range(1, DEPLOYS + 1):
@@ -170,3 +177,24 @@ def test_fifty_deploys_in_a_row_are_noticed_by_no_client_of_any_kind(sites: Site
         assert min(met) > 0
         # The median: a client whose process waits for a processor sees its answer end late.
         assert abs(median(late)) <= DRAIN_LATE_S
+
+
+@pytest.mark.parametrize("start_gateway", ["drop-in"], indirect=True)
+def test_a_websocket_that_stays_is_told_goodbye_by_its_application_and_not_before_its_clock(
+    start_sites: Callable[..., Sites],
+) -> None:
+    sites = start_sites(**{f"GATEWAY_{CLOCK}": f"{CLOCK_S:g}"})
+    sites.deploy(0)
+    clients, switches = Clients(sites.target, ["staying"]), list[Switch]()
+    with clients.at_work():
+        for number in (1, 2, 3):
+            one = sites.deploy(number)[sites.gateway.site]
+            assert one
+            switches.append(one)
+        time.sleep(2)  # until they are back
+    assert [one for one in clients.exchanges if one.wrong] == []
+    assert misplaced(clients.exchanges, switches) == []
+    for one in switches:
+        left = [socket.ended for socket in clients.exchanges if socket.deploy == one.number - 1]
+        assert len(left) == KINDS["staying"][1]
+        assert min(left) >= one.ordered_at + CLOCK_S

@@ -15,13 +15,15 @@ import ssl
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import grpc
 import httpx
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed
+from websockets.frames import CloseCode
 
 PATIENCE_S = 30.0  # no answer to one request may take longer
 # What streams take, so that each deploy meets them in all their parts.
@@ -199,27 +201,52 @@ async def events(target: Target, told: Told) -> None:
                     await read_events(client, target, one)
 
 
+@asynccontextmanager
+async def socket_to(target: Target) -> AsyncIterator[ClientConnection]:
+    async with connect(
+        f"wss://{target.domain}/echo",
+        host="127.0.0.1",
+        port=target.https_port,
+        ssl=target.tls,
+        open_timeout=PATIENCE_S,
+        close_timeout=PATIENCE_S,
+    ) as socket:
+        yield socket
+
+
+async def hear_echo(socket: ClientConnection, number: int, one: Exchange) -> None:
+    await socket.send(str(number))
+    deploy, came_back = str(await asyncio.wait_for(socket.recv(), PATIENCE_S)).split()
+    assert int(came_back) == number, f"{came_back} came back for {number}"
+    assert one.deploy in (0, int(deploy)), f"deploy {deploy} goes on for {one.deploy}"
+    one.deploy = int(deploy)
+
+
 async def websocket(target: Target, told: Told) -> None:
-    """A visit of up to STREAM_S: each message is numbered, and comes back. The client says goodbye."""
+    """Visits of up to STREAM_S, at whose end the client says goodbye."""
     while told.goes_on():
         with told.exchange("WebSocket") as one:
-            async with connect(
-                f"wss://{target.domain}/echo",
-                host="127.0.0.1",
-                port=target.https_port,
-                ssl=target.tls,
-                open_timeout=PATIENCE_S,
-                close_timeout=PATIENCE_S,
-            ) as socket:
+            async with socket_to(target) as socket:
                 for number in range(random.randrange(1, MESSAGES)):
-                    await socket.send(str(number))
-                    deploy, came_back = str(await asyncio.wait_for(socket.recv(), PATIENCE_S)).split()
-                    assert int(came_back) == number, f"{came_back} came back for {number}"
-                    assert one.deploy in (0, int(deploy)), f"deploy {deploy} goes on for {one.deploy}"
-                    one.deploy = int(deploy)
+                    await hear_echo(socket, number, one)
                     await think(EVERY_S)
-            # 1006 would be a connection that just ended.
-            assert socket.close_code == 1000, f"closed with {socket.close_code}"
+            assert socket.close_code == CloseCode.NORMAL_CLOSURE, f"closed with {socket.close_code}"
+
+
+async def staying(target: Target, told: Told) -> None:
+    """A WebSocket that stays until the application says goodbye, and then is back at once."""
+    while told.goes_on():
+        with told.exchange("WebSocket that stays") as one:
+            async with socket_to(target) as socket:
+                number = 0
+                with suppress(ConnectionClosed):
+                    while told.goes_on():
+                        await hear_echo(socket, number, one)
+                        await think(EVERY_S)
+                        number += 1
+            # Else it was cut: a connection that just ends has 1006.
+            said = CloseCode.SERVICE_RESTART if told.goes_on() else CloseCode.NORMAL_CLOSURE
+            assert socket.close_code == said, f"closed with {socket.close_code}"
 
 
 async def rpc(target: Target, told: Told) -> None:
@@ -285,6 +312,7 @@ KINDS: dict[str, tuple[Client, int]] = {
     "upload": (upload, 4),
     "events": (events, 4),
     "websocket": (websocket, 8),
+    "staying": (staying, 8),
     "rpc": (rpc, 2),
 }
 
