@@ -18,7 +18,6 @@ from statistics import median
 
 import pytest
 
-from gateway.settings.table import VARIABLES
 from tests.conftest import Lock
 from tests.e2e.conftest import ROOT, TAG, Gateway, Start, docker, published_port, wait_for
 from tests.e2e.kinds.clients import KINDS, Exchange, Target
@@ -32,8 +31,6 @@ RELEASES = (1, 2)
 # Of each site: fifty in all.
 DEPLOYS = int(os.environ.get("GATEWAY_TEST_DEPLOYS", "25"))
 DRAIN_LATE_S = 0.1
-# Until WebSockets have a clock of their own, they have the drain's.
-CLOCK = "WEBSOCKET_TIMEOUT_S" if "WEBSOCKET_TIMEOUT_S" in {v.name for v in VARIABLES} else "DRAIN_TIMEOUT_S"
 CLOCK_S = 4.0
 RPC = """
 DOMAIN=rpc.test
@@ -183,7 +180,7 @@ def test_fifty_deploys_in_a_row_are_noticed_by_no_client_of_any_kind(
 def test_a_websocket_that_stays_is_told_goodbye_by_its_application_and_not_before_its_clock(
     start_sites: Callable[..., Sites],
 ) -> None:
-    sites = start_sites(**{f"GATEWAY_{CLOCK}": f"{CLOCK_S:g}"})
+    sites = start_sites(GATEWAY_WEBSOCKET_TIMEOUT_S=f"{CLOCK_S:g}")
     sites.deploy(0)
     clients, switches = Clients(sites.target, ["staying"]), list[Switch]()
     with clients.at_work():
