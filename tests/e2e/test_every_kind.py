@@ -188,7 +188,7 @@ def test_a_websocket_that_stays_is_told_goodbye_by_its_application_and_not_befor
             one = sites.deploy(number)[sites.gateway.site]
             assert one
             switches.append(one)
-        time.sleep(2)  # until they are back
+        time.sleep(CLOCK_S + 2)  # until the last have heard goodbye, and are back
     assert [one for one in clients.exchanges if one.wrong] == []
     assert misplaced(clients.exchanges, switches) == []
     for one in switches:
