@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ class Files:
 
     def _wait(self, seconds: float) -> None:
         if seconds:
-            self.waits.append((self.files.shown("shop").flag, round(seconds, 3)))
+            self.waits.append(((self.folder / "shop").readlink().name, round(seconds, 3)))
             self.at += seconds
 
     def kind(self, name: str) -> str:
@@ -122,11 +123,20 @@ def test_after_a_restart_nobody_knows_for_how_long_nginx_was_awake(made: Files, 
     assert made.waits == [("blue-awake", REMEMBERED_S)]
 
 
-def test_what_a_killed_process_left_half_made_is_made_anew(made: Files) -> None:
-    import os
-
-    half = made.folder / ".states" / f".blue.{os.getpid()}.new"
-    half.mkdir(parents=True)
+def test_what_no_version_of_ours_wrote_is_written_over(made: Files) -> None:
     made.files.publish("shop", BLUE)
-    assert made.kind("slot") == "file"
-    assert not half.exists()
+    (made.folder / "shop").unlink()
+    (made.folder / "shop").symlink_to(".states/purple")
+    made.files.publish("shop", GREEN)
+    assert made.files.shown("shop") == GREEN
+
+
+def test_sites_that_are_published_at_the_same_time_find_the_state_whole(tmp_path: Path) -> None:
+    files = RoutingFiles(tmp_path / "live", tmp_path, sleep=lambda seconds: None)
+    sites = [f"s{number}" for number in range(32)]
+    for routing in EVERY:
+        with ThreadPoolExecutor(8) as pool:
+            list(pool.map(lambda site, routing=routing: files.publish(site, routing), sites))
+        state = tmp_path / "live" / ".states" / routing.flag
+        assert (state / "slot").exists()
+    assert not list((tmp_path / "live" / ".states").glob(".*.new"))

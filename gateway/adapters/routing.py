@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import time
+import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -75,12 +76,16 @@ class RoutingFiles:
     def _await_oblivion(self, site: str, routing: Routing) -> None:
         if not (self._live / site).is_symlink():
             return
-        shown = self.shown(site)
-        stays = routing.slot == shown.slot and (routing.is_steady or routing.awake)
-        if shown.slot is None or stays:
-            return
-        if shown.is_steady:
-            self._show(site, replace(shown, awake=True))
+        try:
+            shown = self.shown(site)
+        except Failed:  # whatever it is, it goes; only what it was is not known
+            shown = None
+        if shown:
+            stays = routing.slot == shown.slot and (routing.is_steady or routing.awake)
+            if shown.slot is None or stays:
+                return
+            if shown.is_steady:
+                self._show(site, replace(shown, awake=True))
         # After a restart of ours nobody knows since when.
         since = self._awake.setdefault(site, self._now())
         self._sleep(max(0.0, since + REMEMBERED_S - self._now()))
@@ -146,16 +151,15 @@ class RoutingFiles:
         state = self._states / routing.flag
         if state.exists():
             return
-        new = self._states / f".{routing.flag}.{os.getpid()}.new"
-        shutil.rmtree(new, ignore_errors=True)
+        new = self._states / f".{uuid.uuid4().hex}.new"  # another site's thread may be at it too
         new.mkdir(parents=True)
         if routing.is_steady and routing.release:
             _make(new / routing.release, routing.slot)
         _make(new / TESTED, routing.slot if routing.is_steady and not routing.release else None)
         try:
             new.rename(state)
-        except OSError:  # another thread was as quick
-            shutil.rmtree(new, ignore_errors=True)
+        except OSError:
+            shutil.rmtree(new)
             if not state.exists():
                 raise
 
