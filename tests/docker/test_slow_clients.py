@@ -54,7 +54,9 @@ def relay(plane: Plane, tmp_path_factory: pytest.TempPathFactory) -> Iterator[in
     """The port at which its HTTP becomes HTTPS."""
     templates, name = tmp_path_factory.mktemp("templates"), f"{plane.network}-relay"
     (templates / "relay.conf.stream-template").write_text(RELAY.format(gateway=plane.name))
-    more = "sed -i 's/worker_connections .*/worker_connections 4096;/' /etc/nginx/nginx.conf"
+    # Two descriptors a connection, and one of its workers may get most of them.
+    more = "sed -i 's/worker_connections .*/worker_connections 4096;/; 1i worker_rlimit_nofile 8192;' "
+    more += "/etc/nginx/nginx.conf"
     place = ["--name", name, "--network", plane.network, "-p", "127.0.0.1::8080", "--entrypoint", "sh"]
     start = f"{more}; exec /docker-entrypoint.sh nginx -g 'daemon off;'"
     docker("run", "-d", *place, "-v", f"{templates}:/etc/nginx/templates:ro", "nginx:1.30", "-c", start)

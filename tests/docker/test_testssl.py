@@ -34,11 +34,16 @@ def findings(
     make_certificate(certs, "shop.test", "shop.test", authority=authority)
     with running_plane(network, run=["-v", f"{certs}:/etc/gateway/certs:ro"]) as plane:
         blue_serves(plane, SITE)
-        yield examined(plane, folder)
+        found = {"scanProblem": {"finding": "not begun"}}
+        for number in range(3):
+            if "scanProblem" in found:  # it gave up, which says nothing of the image: a busy machine
+                print(found["scanProblem"]["finding"])
+                found = examined(plane, folder, folder / f"findings-{number}.json")
+        assert "scanProblem" not in found, found["scanProblem"]
+        yield found
 
 
-def examined(plane: Plane, folder: Path) -> dict[str, dict[str, str]]:
-    told = folder / "findings.json"
+def examined(plane: Plane, folder: Path, told: Path) -> dict[str, dict[str, str]]:
     how = ["--ip", "127.0.0.1", "--nodns", "none", "--warnings", "off", "--quiet", "--color", "0"]
     what = [
         "--add-ca",
