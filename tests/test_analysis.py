@@ -45,6 +45,14 @@ def test_without_a_live_release_beside_it_no_time_is_compared() -> None:
     assert worse(Sample(100, 0, p95_s=9.0), NOBODY, SITE) == ""
 
 
+def test_a_candidate_that_is_not_reached_goes_even_where_nobody_notices() -> None:
+    """nginx asks another container then."""
+    assert worse(Sample(100, 0, 5), NOBODY, SITE) == ""
+    assert worse(Sample(100, 0, 20), Sample(900, 0, 180), SITE) == ""
+    assert "at 6 of 100 (6.0%) requests (limit 5.0%)" in worse(Sample(100, 0, 6), NOBODY, SITE)
+    assert "at 9 of 900 (1.0%)" in worse(Sample(100, 0, 20), Sample(900, 0, 9), SITE)
+
+
 @pytest.fixture
 def log(tmp_path: Path) -> Path:
     return tmp_path / "observed.log"
@@ -76,7 +84,7 @@ def test_a_line_that_is_half_written_counts_once_it_is_whole(log: Path, answers:
     log.write_text("shop_green 2")
     assert answers.sample("shop_green").requests == 0
     say(log, "00 0.010")
-    assert answers.sample("shop_green") == Sample(1, 0, pytest.approx(0.01, rel=0.06))
+    assert answers.sample("shop_green") == Sample(1, 0, 0, pytest.approx(0.01, rel=0.06))
 
 
 def test_ninety_five_percent_of_the_answers_were_as_fast_as_it_says(
@@ -89,8 +97,26 @@ def test_ninety_five_percent_of_the_answers_were_as_fast_as_it_says(
 def test_a_request_that_was_tried_twice_counts_with_its_last_time(
     log: Path, answers: ObservedAnswers
 ) -> None:
-    say(log, "shop_green 200 -, 0.100", "shop_green 200 2.000, 0.100")
-    assert answers.sample("shop_green") == Sample(2, 0, pytest.approx(0.1, rel=0.06))
+    say(
+        log,
+        "shop_green 200 -, 0.100 / -, 0.001 / 502, 200",
+        "shop_green 200 2.000, 0.100 / 0.000, 0.000 / 500, 200",
+    )
+    assert answers.sample("shop_green") == Sample(2, 0, 1, pytest.approx(0.1, rel=0.06))
+
+
+def test_what_could_not_be_connected_to_is_no_error_of_the_application(
+    log: Path, answers: ObservedAnswers
+) -> None:
+    say(
+        log,
+        "shop_green 502 - / - / 502",  # nobody there
+        "shop_green 504 - / - / 504",  # not within the time for it
+        "shop_green 502 - / 0.001 / 502",  # it hung up
+        "shop_green 502 0.004 / 0.000 / 502",  # its own answer
+        "shop_green 413 - / - / -",  # it was not asked
+    )
+    assert answers.sample("shop_green") == Sample(5, 4, 2, pytest.approx(0.004, rel=0.06))
 
 
 def test_what_is_no_answer_counts_for_nothing(log: Path, answers: ObservedAnswers) -> None:

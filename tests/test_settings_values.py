@@ -42,6 +42,7 @@ BAD = {
     "OBSERVE_S": ["-1", "3600.5"],
     "CANARY_STEPS": ["0", "101", "10,5", "10,10", "1;2", "1.5", "5%", "01"],
     "CANARY_STEP_S": ["-1", "86401"],
+    "CANARY_OVERRIDE": ["yes", "1"],
     "SESSION_TIMEOUT_S": ["-1", "604801"],
     "SESSION_IDLE_S": ["0", "86401"],
     "MAX_P95_RATIO": ["-1", "100.1"],

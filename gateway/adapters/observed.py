@@ -18,6 +18,7 @@ from pathlib import Path
 from gateway.core.model import Sample
 from gateway.paths import OBSERVED_LOG, TESTERS
 
+NO_ANSWER = ("502", "504")  # what nginx notes of an application that it could not connect to
 HELD = "/held"  # ends the key of a slot's answers to sessions that stayed with it
 LONGEST = 4 << 20  # bytes that the file may hold when it has been read
 # Times are counted in classes that grow by a tenth: an error of 5 %, and some hundred numbers at most.
@@ -29,12 +30,14 @@ _SHORTEST_S = 0.001
 class _Counts:
     requests: int = 0
     errors: int = 0
+    unreachable: int = 0
     times: Counter[int] = field(default_factory=Counter)
     seen: dict[str, float] = field(default_factory=dict)  # session -> when it last asked
 
-    def add(self, status: int, seconds: float | None) -> None:
+    def add(self, status: int, seconds: float | None, *, unreachable: bool) -> None:
         self.requests += 1
         self.errors += status >= 500
+        self.unreachable += unreachable
         if seconds is not None:
             self.times[round(math.log(max(seconds, _SHORTEST_S) / _SHORTEST_S) / _GROWTH)] += 1
 
@@ -81,7 +84,12 @@ class ObservedAnswers:
             since = time.monotonic() - session_idle_s
             held.seen = {session: at for session, at in held.seen.items() if at >= since}
             return Sample(
-                counts.requests, counts.errors, counts.p95_s(), held=held.requests, sessions=len(held.seen)
+                counts.requests,
+                counts.errors,
+                counts.unreachable,
+                counts.p95_s(),
+                held=held.requests,
+                sessions=len(held.seen),
             )
 
     def _read(self) -> None:
@@ -99,9 +107,10 @@ class ObservedAnswers:
             self._count(line)
 
     def _count(self, line: str) -> None:
-        """`shop_green 200 0.012`: slot, status, a time for each application that was asked.
+        """`shop_green 200 -, 0.012 / -, 0.001 / 502, 200`: slot, status, and of each container that was asked
+        the time until its header, until it was connected to, and what came of it.
 
-        Or `shop_blue/held 200 r42-0a1b`: a session instead of the times.
+        Or `shop_blue/held 200 r42-0a1b`: a session instead of that.
         """
         key, status, *rest = [*line.replace(",", " ").split(), "", ""]
         if not status.isdigit():
@@ -111,7 +120,20 @@ class ObservedAnswers:
             counts.requests += 1
             counts.seen[rest[0]] = time.monotonic()
         else:
-            counts.add(int(status), _seconds(rest))
+            headers, connects, statuses = _three(rest)
+            failed = any(c == "-" and s in NO_ANSWER for c, s in zip(connects, statuses, strict=False))
+            counts.add(int(status), _seconds(headers), unreachable=failed)
+
+
+def _three(words: list[str]) -> list[list[str]]:
+    """What stands before, between and behind two slashes."""
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word == "/":
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return [*parts, [], []][:3]
 
 
 def _seconds(times: list[str]) -> float | None:

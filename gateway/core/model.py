@@ -89,6 +89,7 @@ class Site:
     observe_s: float = 10.0
     steps: tuple[int, ...] = ()  # percent of the visitors that a candidate gets before all; rising
     step_s: float = 60.0  # how long each of these steps is watched
+    canary_override: bool = False  # visitors may choose between live release and candidate meanwhile
     max_5xx_share: float = 0.05  # 0..1, of the requests seen while observing, beyond the live release's share
     max_p95_ratio: float = 3.0  # slower than the live release by more than this, and it goes; 0: not compared
     session_timeout_s: float = 0.0  # how long a visitor may stay with a release that was replaced; 0: not
@@ -253,6 +254,9 @@ class Sample:
 
     requests: int = 0
     errors_5xx: int = 0
+    unreachable: int = (
+        0  # requests for which it could not be connected to at first; nginx may have tried again
+    )
     p95_s: float = 0.0  # until the application's first byte
     held: int = 0  # requests of sessions that stayed with the slot when it was replaced
     sessions: int = 0  # of these, those that asked for something within session_idle_s
@@ -260,3 +264,7 @@ class Sample:
     @property
     def share_5xx(self) -> float:
         return self.errors_5xx / self.requests if self.requests else 0.0
+
+    @property
+    def share_unreachable(self) -> float:
+        return self.unreachable / self.requests if self.requests else 0.0

@@ -120,12 +120,19 @@ def _foreign(tree: Iterable[Directive], site: Site) -> Iterator[str]:
         rf"limit_req_zone \$binary_remote_addr zone={name}_rate:1m rate=\S+",
         rf"limit_conn_zone \$binary_remote_addr zone={name}_connections:1m",
         "server",
-        *(re.escape(_text(words)) for words in _of_sessions(site)),
+        *(re.escape(_text(words)) for words in (*_of_sessions(site), *_of_wishes(site))),
     )
     for top in tree:
         said = _text(top.words)
         if not any(re.fullmatch(pattern, said) for pattern in own):
             yield f"line {top.line}: {said!r} beside the site's servers and upstreams"
+
+
+def _of_wishes(site: Site) -> Iterator[Sequence[str]]:
+    if site.steps and site.canary_override:
+        zone = site.name.replace("-", "_")
+        picked = f"$gateway_pick_{zone}" if site.session_timeout_s else "$gateway_choice"
+        yield "map", f"{picked} $http_x_gateway_canary $cookie_gateway_canary", f"$gateway_wish_{zone}"
 
 
 def _of_sessions(site: Site) -> Iterator[Sequence[str]]:

@@ -64,9 +64,15 @@ def worse(candidate: Sample, live: Sample, site: Site) -> str:
     if candidate.requests < MIN_SAMPLE:
         return ""
     compared = live.requests >= MIN_SAMPLE
-    beside = f", the live release {_of(live)}" if compared else ""
-    if candidate.share_5xx - (live.share_5xx if compared else 0.0) > site.max_5xx_share:
-        return f"{_of(candidate)} answers were 5xx{beside} (limit {site.max_5xx_share:.1%})"
+    other = live if compared else Sample()
+    limit = f"(limit {site.max_5xx_share:.1%})"
+    if candidate.share_5xx - other.share_5xx > site.max_5xx_share:
+        beside = f", the live release {_of(live, live.errors_5xx)}" if compared else ""
+        return f"{_of(candidate, candidate.errors_5xx)} answers were 5xx{beside} {limit}"
+    if candidate.share_unreachable - other.share_unreachable > site.max_5xx_share:
+        beside = f", the live release at {_of(live, live.unreachable)}" if compared else ""
+        mine = _of(candidate, candidate.unreachable)
+        return f"it could not be connected to at {mine} requests{beside} {limit}"
     slower = candidate.p95_s > live.p95_s * site.max_p95_ratio + MIN_SLOWER_S
     if compared and site.max_p95_ratio and slower:
         return (
@@ -76,5 +82,5 @@ def worse(candidate: Sample, live: Sample, site: Site) -> str:
     return ""
 
 
-def _of(sample: Sample) -> str:
-    return f"{sample.errors_5xx} of {sample.requests} ({sample.share_5xx:.1%})"
+def _of(sample: Sample, count: int) -> str:
+    return f"{count} of {sample.requests} ({count / sample.requests:.1%})"

@@ -199,6 +199,7 @@ def _site(site: Named, values: Mapping[str, Any]) -> Site:
         session_idle_s=own["SESSION_IDLE_S"],
         steps=own["CANARY_STEPS"] or (),
         step_s=own["CANARY_STEP_S"],
+        canary_override=own["CANARY_OVERRIDE"],
         max_p95_ratio=own["MAX_P95_RATIO"],
         observe_s=own["OBSERVE_S"],
         max_5xx_share=own["MAX_5XX_SHARE"],

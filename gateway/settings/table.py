@@ -208,6 +208,14 @@ SITES_OWN: tuple[Variable, ...] = (
         "300",
     ),
     Variable(
+        "CANARY_OVERRIDE",
+        rules.SWITCH,
+        "off",
+        "During the steps, the header `X-Gateway-Canary` or the cookie `gateway_canary` sends a visitor to "
+        "the candidate (`always`) or to the live release (`never`), whatever his share.",
+        "on",
+    ),
+    Variable(
         "OBSERVE_S",
         rules.seconds(0, 3600),
         f"{_SITE.observe_s:g}",
@@ -218,8 +226,8 @@ SITES_OWN: tuple[Variable, ...] = (
         "MAX_5XX_SHARE",
         rules.number(0, 1),
         f"{_SITE.max_5xx_share:g}",
-        "Share of 5xx answers, beyond the live release's own in the same time, above which a release is "
-        "reverted.",
+        "Share of 5xx answers, or of requests that could not be connected, beyond the live release's own in "
+        "the same time, above which a release is reverted.",
         "0.01",
     ),
     Variable(

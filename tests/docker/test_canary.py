@@ -20,12 +20,13 @@ pytestmark = pytest.mark.docker
 VISITORS, AT_ONCE = 100_000, 200
 SERVER = "events {} http { access_log off; server { listen 8000; return 200 %s; } }"
 STEPS = (1, 10, 50)
+STEPPING = {"GATEWAY_CANARY_STEPS": ",".join(map(str, STEPS)), "GATEWAY_CANARY_OVERRIDE": "on"}
 
 
 @pytest.fixture(scope="module")
 def plane(gateway_image: str, network: str) -> Iterator[Plane]:
     """With its site in steps, and applications that say their slot as fast as nginx can."""
-    with running_plane(network, env=ENV | {"GATEWAY_CANARY_STEPS": ",".join(map(str, STEPS))}) as plane:
+    with running_plane(network, env=ENV | STEPPING) as plane:
         for slot in Slot:
             docker("rm", "-fv", f"{network}-{slot}")
             place = ["--name", f"{network}-{slot}", "--network", network, "--network-alias", f"shop-{slot}"]
@@ -88,3 +89,28 @@ def test_the_answers_of_both_are_counted_from_the_step_on(plane: Plane, proxy: N
         eventually(lambda slot=slot: proxy.sample(site, slot).requests == answers[slot])
     proxy.publish(site, Routing(Slot.BLUE, share=50))
     assert proxy.sample(site, Slot.GREEN).requests == 0
+
+
+def chosen(plane: Plane, visitor: int, **headers: str) -> str:
+    return plane.get("/", headers={"User-Agent": f"visitor {visitor}"} | headers)[1]
+
+
+@pytest.mark.parametrize("live", Slot)
+def test_a_header_or_a_cookie_chooses_whatever_the_share_and_the_header_first(
+    plane: Plane, proxy: NginxProxy, live: Slot
+) -> None:
+    proxy.publish(SITE, Routing(live, share=50))
+    always, never = {"Cookie": "gateway_canary=always"}, {"Cookie": "a=b; gateway_canary=never"}
+    for visitor in range(8):
+        assert chosen(plane, visitor, **{"X-Gateway-Canary": "always"}) == live.other
+        assert chosen(plane, visitor, **{"X-Gateway-Canary": "never"}, **always) == live
+        assert chosen(plane, visitor, **always) == live.other
+        assert chosen(plane, visitor, **never) == live
+        for nothing in ("", "alwaysx", "blue", "always never"):
+            assert chosen(plane, visitor, Cookie=f"gateway_canary={nothing}") == chosen(plane, visitor)
+
+
+@pytest.mark.parametrize("routing", [Routing(Slot.BLUE), Routing(Slot.BLUE, awake=True)], ids=str)
+def test_without_a_step_nobody_chooses(plane: Plane, proxy: NginxProxy, routing: Routing) -> None:
+    proxy.publish(SITE, routing)
+    assert chosen(plane, 1, **{"X-Gateway-Canary": "always"}) == "blue"

@@ -169,6 +169,19 @@ def test_of_many_answers_at_once_none_goes_uncounted(plane: Plane, proxy: NginxP
     eventually(lambda: proxy.sample(SITE, Slot.BLUE).requests == len(seen), within_s=2)
 
 
+def test_requests_that_reach_no_application_are_counted_apart(plane: Plane, proxy: NginxProxy) -> None:
+    docker("stop", "-t", "0", f"{plane.network}-green")
+    eventually(lambda: proxy.probe(SITE, Slot.GREEN).status == 502)
+    proxy.publish(SITE, Routing(Slot.GREEN, observed=True))
+    assert [plane.get("/")[0] for _ in range(3)] == [502] * 3
+    docker("start", f"{plane.network}-green")
+    eventually(lambda: proxy.probe(SITE, Slot.GREEN).ok)
+    assert plane.get("/status?code=502")[0] == 502
+    eventually(lambda: proxy.sample(SITE, Slot.GREEN).requests == 4, within_s=1)
+    found = proxy.sample(SITE, Slot.GREEN)
+    assert (found.errors_5xx, found.unreachable) == (4, 3)
+
+
 def test_a_slot_without_an_application_fails_its_probe(plane: Plane, proxy: NginxProxy) -> None:
     docker("stop", "-t", "0", f"{plane.network}-green")
     found = proxy.probe(SITE, Slot.GREEN)
