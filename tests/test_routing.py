@@ -79,10 +79,13 @@ def test_nginx_finds_by_kind_who_serves_only_as_long_as_nothing_is_happening(
         assert [path.name for path in (made.folder / "shop").iterdir()] == ["slot"]
 
 
-@pytest.mark.parametrize(
-    "after", [GREEN, Routing(), Routing(Slot.GREEN, observed=True)], ids=lambda r: r.flag
-)
-def test_a_steady_slot_is_left_only_when_nginx_has_forgotten_it(made: Files, after: Routing) -> None:
+LEFT_OR_WATCHED = [GREEN, Routing(), Routing(Slot.GREEN, observed=True), Routing(Slot.BLUE, observed=True)]
+
+
+@pytest.mark.parametrize("after", LEFT_OR_WATCHED, ids=lambda routing: routing.flag)
+def test_a_steady_slot_is_left_or_watched_only_when_nginx_has_forgotten_it(
+    made: Files, after: Routing
+) -> None:
     made.files.publish("shop", BLUE)
     made.files.publish("shop", after)
     assert made.waits == [("blue-awake", REMEMBERED_S)]

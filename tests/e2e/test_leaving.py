@@ -115,4 +115,5 @@ def test_a_slow_request_is_waited_for_and_the_drain_ends_with_it(start_gateway: 
     history = map(json.loads, gateway.cli("history", gateway.site, "--json").out.splitlines())
     (timeline,) = [deployment["timeline"] for deployment in history if deployment["release"] == "r2"]
     (drained,) = [each["at"] for each in timeline if each["phase"] == "keeping"]
-    assert -0.05 < drained - answered < 0.5  # 60 ms, when the machine has nothing else to do
+    # How soon, test_every_kind says by a median: this is one drain, perhaps on a busy machine.
+    assert -0.05 < drained - answered < 5
