@@ -15,7 +15,8 @@ ensure_tools() {
         done
         return 0
     fi
-    lab_apt_install slowhttptest=slowhttptest openssl=openssl hexdump=bsdextrautils ps=procps
+    # testssl.sh gives up without a way to look a name up, also where it has none to look up.
+    lab_apt_install slowhttptest=slowhttptest openssl=openssl hexdump=bsdextrautils ps=procps host=bind9-host
     local testssl=$LAB_DIR/testssl
     if [[ ! -d $testssl ]]; then
         lab_say "unpacking testssl.sh ($LAB_TESTSSL_SUITE)"
