@@ -115,6 +115,21 @@ class Gateway:
         return str(running["phase"]) if running else "none"
 
 
+KILL_THE_DAEMON = """
+import glob, os
+for path in glob.glob("/proc/[0-9]*/cmdline"):
+    if open(path, "rb").read().split(b"\\0")[1:3] == [b"-m", b"gateway.daemon"]:
+        os.kill(int(path.split("/")[2]), 9)
+"""
+
+
+def kill_the_daemon(container: str) -> None:
+    command = ["docker", "exec", container, "/opt/gateway/bin/python", "-c", KILL_THE_DAEMON]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    # Where the daemon is all that the container is for, whoever kills it may go down with it.
+    assert done.returncode in (0, 137), done.stderr
+
+
 def wait_for(holds: Callable[[], bool], what: str, *, timeout_s: float = 30) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():

@@ -11,7 +11,17 @@ from dataclasses import replace
 
 import pytest
 
-from tests.e2e.conftest import APP, IMAGE, ROOT, Gateway, Start, docker, restarted, wait_for
+from tests.e2e.conftest import (
+    APP,
+    IMAGE,
+    ROOT,
+    Gateway,
+    Start,
+    docker,
+    kill_the_daemon,
+    restarted,
+    wait_for,
+)
 from tests.e2e.load import Load
 
 pytestmark = pytest.mark.docker
@@ -166,14 +176,6 @@ def test_nginxs_workers_cannot_reach_the_controller(gateway: Gateway) -> None:
     assert "Permission denied" in done.stderr
 
 
-KILL_THE_DAEMON = """
-import glob, os
-for path in glob.glob("/proc/[0-9]*/cmdline"):
-    if open(path, "rb").read().split(b"\\0")[1:3] == [b"-m", b"gateway.daemon"]:
-        os.kill(int(path.split("/")[2]), 9)
-"""
-
-
 def test_a_killed_daemon_is_restarted_and_finishes_what_it_began(start_gateway: Start) -> None:
     gateway = start_gateway(GATEWAY_OBSERVE_S="3")
     gateway.deploy(1)
@@ -181,7 +183,7 @@ def test_a_killed_daemon_is_restarted_and_finishes_what_it_began(start_gateway: 
         gateway.deploy(2, "--detach")
         wait_for(lambda: gateway.phase() == "observing", "it is observed")
         for part in gateway.parts:
-            docker("exec", part, "/opt/gateway/bin/python", "-c", KILL_THE_DAEMON)
+            kill_the_daemon(part)
         wait_for(lambda: gateway.cli("status").code == 0 and gateway.phase() == "keeping", "it is finished")
     assert load.lost() == []
     assert gateway.release() == "2"

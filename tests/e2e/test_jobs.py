@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.e2e.conftest import Gateway, Start, docker, wait_for
-from tests.e2e.test_deploy import KILL_THE_DAEMON
+from tests.e2e.conftest import Gateway, Start, docker, kill_the_daemon, wait_for
 
 pytestmark = pytest.mark.docker
 # A service that runs until it is stopped, and then stops at once.
@@ -83,7 +82,7 @@ def test_hooks_run_once_each_in_their_order_and_survive_a_killed_controller(
     add(gateway, expand=noting(gateway, "expand", "sleep 2"), **hooks)
     assert gateway.deploy(1, "--detach").code == 0
     wait_for(lambda: gateway.phase() == "expanding" and bool(gateway.containers()), "expand runs")
-    docker("exec", gateway.container, "python3", "-c", KILL_THE_DAEMON)
+    kill_the_daemon(gateway.container)
     wait_for(lambda: gateway.cli("status").code == 0 and gateway.phase() == "none", "it has ended")
     assert gateway.release() == "1"
     assert noted(gateway) == ["expand", "pre-switch", "post-switch", "contract"]
