@@ -69,7 +69,7 @@ def nothing_is_remembered_of_a_judge_that_was_away() -> Iterator[None]:
 JUDGES = {
     "settings": (holds, "_harmless", lambda *_: None),
     "meaning": (holds, "_as_written", lambda *_: None),
-    "parse-back": (texts, "differences", lambda *_: []),
+    "parse-back": (texts, "differences", lambda *_, **__: []),
     "twin": (holds, "_rendered", lambda *_: None),
 }
 
@@ -124,7 +124,7 @@ def test_a_snippet_is_judged_without_the_product_s_own_list(
     text: str, why: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(texts, "refusals", lambda *_, **__: [])
-    monkeypatch.setattr(texts, "differences", lambda *_: [])
+    monkeypatch.setattr(texts, "differences", lambda *_, **__: [])
     with pytest.raises(Escape, match=why):
         accepted(Case(ONE, snippets={"site": Snippet(text)}))
 

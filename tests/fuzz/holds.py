@@ -175,6 +175,7 @@ class _Marks:
 
     def __init__(self) -> None:
         self.of: dict[str, str] = {}
+        self._paths: list[tuple[str, str]] = []  # what the templates get of a probe's
 
     def put(self, value: Any) -> Any:
         """The same with a mark for each text in it. The path of all paths is one to the templates too."""
@@ -189,9 +190,16 @@ class _Marks:
             )
         return value
 
+    def site(self, site: Site) -> Site:
+        twin: Site = self.put(site)
+        if not site.health_path:
+            return replace(twin, probe=replace(twin.probe, path="/"))
+        self._paths.append((site.health_path, f"/mark-of-probe-{len(self._paths)}.y"))
+        return replace(twin, probe=replace(twin.probe, path=self._paths[-1][1]))
+
     def back(self, text: str) -> str:
         """In place of the marks, what they stand for. Raises Escape when that is not harmless."""
-        for value, mark in self.of.items():
+        for value, mark in (*self.of.items(), *self._paths):
             # As it is; in a variable's name; in a regular expression.
             for old, new in (("", ""), ("-", "_"), (".", r"\.")):
                 spelled, put = (each.replace(old, new) if old else each for each in (mark, value))
@@ -216,7 +224,7 @@ def _rendered(candidate: Candidate, desired: Desired, case: Case, place: Place) 
         if entry.standing is Standing.LEFT_OUT:
             continue
         site = candidate.at(name)
-        twin = marks.put(site)
+        twin = marks.site(site)
         own = servers(twin, _pairs(site, case, marks))
         located[site] = twin
         if entry.site is None:
