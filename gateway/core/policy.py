@@ -12,6 +12,9 @@ MIN_SAMPLE = 20
 MIN_SLOWER_S = 0.05
 
 
+KILLED = 128 + 9  # by SIGKILL
+
+
 def broken(replicas: Sequence[Replica], service: str) -> str:
     """Why the stack can't serve any more; empty when nothing is wrong with it.
 
@@ -25,7 +28,9 @@ def broken(replicas: Sequence[Replica], service: str) -> str:
         if replica.oom_killed:
             return f"{replica.name} was killed: out of memory (exit code {replica.exit_code})"
         if replica.state in ("exited", "dead") and not done:
-            return f"{replica.name} exited with code {replica.exit_code}"
+            # Docker learns a moment after the end that it was for memory.
+            killed = " (killed, as when it is out of memory)" if replica.exit_code == KILLED else ""
+            return f"{replica.name} exited with code {replica.exit_code}{killed}"
         if replica.restarts > 0 or replica.state == "restarting":
             return f"{replica.name} keeps restarting (last exit code {replica.exit_code})"
         if replica.health == "unhealthy":
