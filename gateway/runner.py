@@ -7,6 +7,7 @@ import threading
 from dataclasses import dataclass, field
 
 from gateway import errors
+from gateway.core import rolling
 from gateway.core.events import Event
 from gateway.core.model import Deployment, Hook, Phase, Site
 from gateway.core.plan import Step, StopStack, SwitchUpstream
@@ -57,8 +58,10 @@ class Runner:
     def _report(self, running: Running, deployment: Deployment) -> None:
         running.deployment = deployment
         line = {"step": str(deployment.phase), "at": self._world.clock.now(), "reason": deployment.reason}
-        if deployment.phase is Phase.STEPPING:
+        if deployment.phase is Phase.STEPPING and deployment.shares:
             line["share"] = deployment.shares[0]
+        if deployment.scales and deployment.phase in (Phase.STEPPING, Phase.REVERTING):
+            line["replicas"] = rolling.said(deployment)
         running.progress.tell(line)
         log.info("%s %s %s %s", deployment.site, deployment.id, deployment.phase, deployment.reason)
 
@@ -82,6 +85,7 @@ class Runner:
                     going_back=running.going_back.is_set,
                 ),
                 say=lambda text: self._say(running, text),
+                previous=self._world.journal.release(site.name, running.deployment.previous or ""),
             )
             advance(
                 running.deployment,

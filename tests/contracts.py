@@ -12,7 +12,7 @@ from typing import Protocol
 
 import pytest
 
-from gateway.core import policy
+from gateway.core import policy, stack
 from gateway.core.model import (
     Deployment,
     Hook,
@@ -25,6 +25,7 @@ from gateway.core.model import (
     Sample,
     Site,
     Slot,
+    Strategy,
 )
 from gateway.errors import EngineError, EngineUnreachable, ProxyError, StackInvalid
 from gateway.ports import Clock, Engine, Jobs, Proxy
@@ -241,6 +242,19 @@ class EngineContract:
             assert list(engine.replicas(site, Slot.BLUE)) == []
         assert policy.running(engine.replicas(site, Slot.GREEN), site.service)
 
+    def test_replicas_come_and_go_by_their_numbers_and_the_lowest_stay(
+        self, engine: Engine, site: Site, release: Release
+    ) -> None:
+        site = replace(site, strategy=Strategy.ROLLING)
+        three = replace(release, stack=stack.scaled(dict(release.stack), site.service, 3))
+        engine.start(site, Slot.BLUE, three, cancelled=lambda: False, replicas=0)
+        for count in (2, 2, 3, 1, 0, 3):
+            engine.scale(site, Slot.BLUE, three, count, cancelled=lambda: False)
+            found = engine.replicas(site, Slot.BLUE)
+            assert sorted(replica.number for replica in found) == [*range(1, count + 1)]
+            assert policy.numbered(found, site.service) == count
+        assert list(engine.replicas(site, Slot.GREEN)) == []
+
     def test_logs_are_keyed_by_the_replicas_names_and_are_the_last_lines(
         self, engine: Engine, site: Site, release: Release, clock: Clock
     ) -> None:
@@ -257,6 +271,8 @@ class EngineContract:
         with world.foreign(Slot.BLUE) as is_there:
             with pytest.raises(EngineError):
                 start(engine, site, Slot.BLUE, release)
+            with pytest.raises(EngineError):
+                engine.scale(site, Slot.BLUE, release, 0, cancelled=lambda: False)
             engine.stop(site, Slot.BLUE)
             assert is_there()
 
@@ -272,6 +288,8 @@ class EngineContract:
                 engine.stop(site, Slot.BLUE)
             with pytest.raises(EngineUnreachable):
                 start(engine, site, Slot.BLUE, release)
+            with pytest.raises(EngineUnreachable):
+                engine.scale(site, Slot.BLUE, release, 1, cancelled=lambda: False)
 
 
 def start(engine: Engine, site: Site, slot: Slot, release: Release) -> None:

@@ -23,6 +23,8 @@ from gateway.errors import EngineError, EngineUnreachable
 # after a lost state volume.
 OWNER = "gateway.network"
 LOG_LINES = 30
+# Docker's own, where the service has no stop_grace_period.
+STOP_TIMEOUT_S = 10
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,6 +122,12 @@ class OnDocker:
                 if entry and "file" in entry:
                     entry["file"] = host_path(entry["file"], mounts)
         return model
+
+
+def stop_in_its_time(container: Container) -> None:
+    """By its own signal, and with the patience that its service asks for."""
+    grace_s = container.attrs["Config"].get("StopTimeout")
+    container.stop(timeout=STOP_TIMEOUT_S if grace_s is None else grace_s)
 
 
 def last_lines(container: Container) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import httpx
 
@@ -12,6 +13,7 @@ from gateway.adapters.render import FEWER_THAN
 from gateway.adapters.routing import RoutingFiles, routing_from_flag
 from gateway.core.model import InFlight, ProbePolicy, ProbeResult, Routing, Sample, Site, Slot
 from gateway.core.serving import Protocol
+from gateway.core.stack import part
 from gateway.errors import Failed, ProxyError
 from gateway.paths import NGINX_SOCKET
 
@@ -49,9 +51,11 @@ class NginxProxy:
         except Failed as error:
             raise ProxyError(str(error)) from error
 
-    def in_flight(self, site: Site, slot: Slot) -> InFlight:
-        key = _key(site, slot)
-        return InFlight(self._count(key), self._count(f"{key}{SOCKETS}"))
+    def in_flight(self, site: Site, slot: Slot, parts: Sequence[int] = ()) -> InFlight:
+        keys = [_key(site, slot), *(part(site, slot, within) for within in parts)]
+        return InFlight(
+            sum(self._count(key) for key in keys), sum(self._count(f"{key}{SOCKETS}") for key in keys)
+        )
 
     def _count(self, key: str) -> int:
         """nginx says only whether there are fewer than so many; most often as many as there were last."""

@@ -22,6 +22,7 @@ TESTED = "slot"
 _RELEASE = r"r[1-9][0-9]*"
 _FLAG = re.compile(
     rf"(blue|green)(?:-(observed|awake)|-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
+    r"(?:--(blue|green)-([1-9][0-9]{0,2}))?"
 )
 
 
@@ -30,9 +31,9 @@ def routing_from_flag(flag: str) -> Routing:
     if flag == Routing().flag:
         return Routing()
     if not (parts := _FLAG.fullmatch(flag)):
-        form = "<slot>[-observed|-awake|-canary-<percent>][.<release>][+<held release>]"
+        form = "<slot>[-observed|-awake|-canary-<percent>][.<release>][+<held release>][--<slot>-<replicas>]"
         raise Failed(f"{flag!r} is no routing; it is maintenance or {form}")
-    slot, kind, share, release, held = parts.groups()
+    slot, kind, share, release, held, narrowed, within = parts.groups()
     return Routing(
         Slot(slot),
         observed=kind == "observed",
@@ -40,6 +41,8 @@ def routing_from_flag(flag: str) -> Routing:
         share=int(share or 0),
         release=release,
         held=held,
+        narrowed=Slot(narrowed) if narrowed else None,
+        within=int(within or 0),
     )
 
 
@@ -81,7 +84,8 @@ class RoutingFiles:
         except Failed:  # whatever it is, it goes; only what it was is not known
             shown = None
         if shown:
-            stays = routing.slot == shown.slot and (routing.is_steady or routing.awake)
+            whole = (routing.is_steady or routing.awake) and not routing.narrowed
+            stays = routing.slot == shown.slot and whole
             if shown.slot is None or stays:
                 return
             if shown.is_steady:

@@ -41,7 +41,9 @@ def create_app(agent: Agent, token: str) -> Starlette:
     calls: dict[str, Callable[[Body], Any]] = {
         "publish": lambda body: agent.plane.proxy.publish(_site(body), part(body, "routing", Routing)),
         "serving": lambda body: agent.plane.proxy.serving(_site(body)),
-        "in_flight": lambda body: agent.plane.proxy.in_flight(_site(body), part(body, "slot", Slot)),
+        "in_flight": lambda body: agent.plane.proxy.in_flight(
+            _site(body), part(body, "slot", Slot), part(body, "parts", list[int])
+        ),
         "sample": lambda body: agent.plane.proxy.sample(_site(body), part(body, "slot", Slot)),
         "probe": lambda body: agent.plane.proxy.probe(_site(body), part(body, "slot", Slot)),
         "roster": lambda body: told.of(agent.roster(part(body, "waiting", list[str])), body.get("known")),

@@ -30,6 +30,7 @@ class Phase(StrEnum):
     READY = "ready"
     PREPARING = "preparing"
     STEPPING = "stepping"
+    PAUSED = "paused"
     CUTOVER = "cutover"
     ANNOUNCING = "announcing"
     OBSERVING = "observing"
@@ -55,6 +56,14 @@ class Hook(StrEnum):
     POST_SWITCH = "post-switch"
     CONTRACT = "contract"
     ON_FAILURE = "on-failure"
+
+
+class Strategy(StrEnum):
+    """How a candidate takes the place of the live release."""
+
+    BLUE_GREEN = "blue-green"  # all visitors at once
+    CANARY = "canary"  # more and more visitors
+    ROLLING = "rolling"  # some replicas at a time, and their visitors
 
 
 class Kind(StrEnum):
@@ -87,7 +96,8 @@ class Site:
     stack_file: str  # compose file of the stack, as a path inside the controller
     probe: ProbePolicy = field(default_factory=ProbePolicy)
     observe_s: float = 10.0
-    steps: tuple[int, ...] = ()  # percent of the visitors that a candidate gets before all; rising
+    strategy: Strategy = Strategy.BLUE_GREEN
+    steps: tuple[int, ...] = ()  # of a canary: percent of the visitors before all; rising
     step_s: float = 60.0  # how long each of these steps is watched
     max_5xx_share: float = 0.05  # 0..1, of the requests seen while observing, beyond the live release's share
     max_p95_ratio: float = 3.0  # slower than the live release by more than this, and it goes; 0: not compared
@@ -123,7 +133,8 @@ class Routing:
     `observed`: its answers are counted. `share`: percent of the visitors that the other slot gets,
     while the answers of both are counted. `release`: what the slot holds, for sites with sessions;
     `held`: what the other slot holds for those whose session began there. `awake`: nothing else is different
-    from without it, but the slot may change at once (see `is_steady`).
+    from without it, but the slot may change at once (see `is_steady`). `narrowed`: of this slot only the
+    replicas numbered up to `within` get requests that begin now.
     """
 
     slot: Slot | None = None
@@ -132,11 +143,14 @@ class Routing:
     release: str | None = None
     held: str | None = None
     awake: bool = False
+    narrowed: Slot | None = None
+    within: int = 0
 
     @property
     def is_steady(self) -> bool:
         """True when nginx may remember for a moment that this slot alone serves, instead of looking anew."""
-        return self.slot is not None and not (self.observed or self.share or self.held or self.awake)
+        stirs = self.observed or self.share or self.held or self.awake or self.narrowed
+        return self.slot is not None and not stirs
 
     @property
     def flag(self) -> str:
@@ -146,7 +160,8 @@ class Routing:
         kinds = {f"-canary-{self.share}": self.share, "-observed": self.observed, "-awake": self.awake}
         kind = next((kind for kind, holds in kinds.items() if holds), "")
         releases = (f".{self.release}" if self.release else "") + (f"+{self.held}" if self.held else "")
-        return f"{self.slot}{kind}{releases}"
+        narrowed = f"--{self.narrowed}-{self.within}" if self.narrowed else ""
+        return f"{self.slot}{kind}{releases}{narrowed}"
 
     def serves(self, slot: Slot) -> bool:
         """True when somebody's requests go to the slot."""
@@ -168,6 +183,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """How many replicas take traffic in a moment of a rolling deployment."""
+
+    candidate: int
+    live: int
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """One attempt to make `release` live in `slot`. Only `core.transitions.apply` changes its phase."""
 
@@ -181,6 +204,8 @@ class Deployment:
     created_at: float  # when it was ordered, seconds since the epoch
     staged: bool = False  # stops in READY until it is ordered to switch
     shares: tuple[int, ...] = ()  # steps that are still to come, the one in progress first
+    scales: tuple[Scale, ...] = ()  # of a rolling one: from what it found to what it ends with
+    scaled: int = 0  # how many of the changes between them are done
     sessions: bool = False  # visitors stay with the release on which their session began
     hooks: tuple[Hook, ...] = ()  # of the release, those that are still to come
     contracted: bool = False  # its contract has begun: earlier releases may find their data changed
@@ -218,6 +243,7 @@ class Replica:
     oom_killed: bool
     restarts: int
     scheduler: bool = False  # runs on the live slot alone
+    number: int = 0  # nginx can be told to leave out those from this number on; 0: not this one
 
 
 @dataclass(frozen=True, slots=True)

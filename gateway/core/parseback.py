@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.core import syntax
-from gateway.core.model import Site, Slot
+from gateway.core.model import Site, Slot, Strategy
 from gateway.core.servers import Act, Server, Shared
 from gateway.core.serving import Edge, Protocol
 from gateway.core.syntax import Directive
@@ -183,7 +183,8 @@ def _targets(everything: Iterable[Directive]) -> set[str]:
 
 def _own_targets(site: Site) -> set[str]:
     call = "grpc_pass grpc" if site.proxying.protocol is Protocol.GRPC else "proxy_pass http"
-    return {f"{call}://{to}" for to in (*(f"{site.name}_{slot}" for slot in Slot), "$gateway_slot")}
+    part = (f"$gateway_slot:{site.port}",) if site.strategy is Strategy.ROLLING else ()
+    return {f"{call}://{to}" for to in (*(f"{site.name}_{slot}" for slot in Slot), "$gateway_slot", *part)}
 
 
 def _slots(everything: Iterable[Directive]) -> set[str]:
@@ -192,7 +193,8 @@ def _slots(everything: Iterable[Directive]) -> set[str]:
 
 
 def _own_slots(site: Site) -> set[str]:
-    return {f"{site.name}_{slot}" for slot in (*Slot, "$gateway_to")}
+    part = ("$gateway_part",) if site.strategy is Strategy.ROLLING else ()
+    return {f"{site.name}_{slot}" for slot in (*Slot, "$gateway_to", *part)}
 
 
 def _upstreams(tree: Iterable[Directive]) -> set[str]:

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway.core.model import Strategy
 from gateway.settings import rules, table
 from gateway.settings.named import Named, first, hosts, said_by, value
 from gateway.settings.table import PREFIX, VARIABLES
@@ -84,6 +85,19 @@ def ports(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[N
             yield problem(name, given[name], f"must be {table.UPSTREAM.rule.text}")
         elif port in values and port.startswith(PREFIX) and values[name][1] not in (None, values[port]):
             yield problem(port, given[port], f"must be unset when {name} names a port")
+
+
+def strategies(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[Named]) -> Iterator[str]:
+    """What a strategy needs, and what it can't have."""
+    for site in named:
+        chosen, name = value(table.STRATEGY, site, values), said_by(table.STRATEGY, site, values)
+        if chosen == Strategy.CANARY and not value(table.CANARY_STEPS, site, values):
+            steps = said_by(table.CANARY_STEPS, site, values)
+            yield problem(name, chosen, f"must be another, or {steps} set")
+        if chosen == Strategy.ROLLING and value(table.SESSION_TIMEOUT_S, site, values):
+            held = said_by(table.SESSION_TIMEOUT_S, site, values)
+            rule = f"must be 0 where {name} is {chosen}: that leaves no release for its sessions"
+            yield problem(held, given[held], rule)
 
 
 def metrics_port(given: Mapping[str, str], values: Mapping[str, Any]) -> Iterator[str]:

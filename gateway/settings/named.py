@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from gateway.core.model import Strategy
 from gateway.settings.table import PREFIX, VARIABLES
 from gateway.settings.variable import Variable
 
@@ -49,6 +50,11 @@ def first(names: Sequence[str], var: Variable, values: Mapping[str, Any], *, ste
         if name in values:
             return values[name]
     return None if var.default is None else var.rule.read(var.default.replace("<site>", stem))
+
+
+def strategy(said: str | None, steps: Sequence[int] | None) -> Strategy:
+    """Steps alone make a canary of it."""
+    return Strategy(said or (Strategy.CANARY if steps else Strategy.BLUE_GREEN))
 
 
 def hosts(domains: Sequence[str], www: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

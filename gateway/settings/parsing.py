@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.model import ProbePolicy, Site
+from gateway.core.model import ProbePolicy, Site, Strategy
 from gateway.core.serving import Edge
 from gateway.errors import SettingsInvalid
 from gateway.settings import checks, rules, serving, table
 from gateway.settings.checks import problem
-from gateway.settings.named import Named, first, hosts, value
+from gateway.settings.named import Named, first, hosts, strategy, value
 from gateway.settings.table import AT_START, FOREIGN, PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 
@@ -68,6 +68,7 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
     problems += checks.missing(given, named) if named or needs_a_site else ()
     problems += checks.twice(given, named)
     problems += checks.ports(given, values, named)
+    problems += checks.strategies(given, values, named)
     problems += checks.metrics_port(given, values)
     problems += checks.shared_domains(given, values, named)
     if problems:
@@ -104,6 +105,7 @@ def parse_site(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> W
     problems += checks.lacking(given, site)
     problems += checks.twice(given, [site])
     problems += checks.ports(given, values, [site])
+    problems += checks.strategies(raw, values, [site])
     if problems:
         raise SettingsInvalid(problems)
     return Wanted(_site(site, values), _variables(site, raw))
@@ -197,7 +199,8 @@ def _site(site: Named, values: Mapping[str, Any]) -> Site:
         probe=_probe(own),
         session_timeout_s=own["SESSION_TIMEOUT_S"],
         session_idle_s=own["SESSION_IDLE_S"],
-        steps=own["CANARY_STEPS"] or (),
+        strategy=(chosen := strategy(own["STRATEGY"], own["CANARY_STEPS"])),
+        steps=own["CANARY_STEPS"] if chosen is Strategy.CANARY else (),
         step_s=own["CANARY_STEP_S"],
         max_p95_ratio=own["MAX_P95_RATIO"],
         observe_s=own["OBSERVE_S"],
