@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gateway.core.serving import HttpsMethod, Protocol
 from gateway.settings import parse
+from gateway.settings.sources import SiteFile, desire
 from tests.settings_cases import ONE, TWO, only_problem, problems
 
 THEIRS = {"VIRTUAL_HOST": "a.test,*.a.test", "VIRTUAL_PORT": "8000", "GATEWAY_UPSTREAM": "app"}
@@ -78,3 +79,20 @@ def test_a_name_that_www_adds_belongs_to_one_site_only() -> None:
     assert only_problem(env).startswith(
         "GATEWAY_MY_BLOG_DOMAIN='www.shop.example.com' must be in one site only"
     )
+
+
+def test_for_all_sites_its_name_of_a_variable_counts_too_but_not_beside_ours() -> None:
+    for shared in ({"GATEWAY_VIRTUAL_PROTO": "grpc"}, {"GATEWAY_PROTOCOL": "grpc"}):
+        assert [site.proxying.protocol for site in parse(TWO | shared).sites] == [Protocol.GRPC] * 2
+        (file,) = desire(shared, [SiteFile("a", {"DOMAIN": "a.test", "UPSTREAM": "app:1"})]).wanted.values()
+        assert file.site.proxying.protocol is Protocol.GRPC
+        assert file.variables["PROTOCOL"] == "grpc"
+    assert only_problem(TWO | {"GATEWAY_VIRTUAL_PROTO": "grpc", "GATEWAY_PROTOCOL": "http"}) == (
+        "GATEWAY_VIRTUAL_PROTO='grpc' must be unset when GATEWAY_PROTOCOL is set"
+    )
+
+
+def test_what_another_program_is_told_is_of_no_concern_where_all_sites_are_files() -> None:
+    theirs = {"CERT_NAME": "x", "HTTPS_METHOD": "nohttp", "VIRTUAL_PROTO": "fastcgi"}
+    (file,) = desire(theirs, [SiteFile("a", {"DOMAIN": "a.test", "UPSTREAM": "app:1"})]).wanted.values()
+    assert (file.site.tls.cert_name, file.site.tls.method) == (None, HttpsMethod.REDIRECT)

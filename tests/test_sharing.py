@@ -8,6 +8,7 @@ import pytest
 
 from gateway.settings import parse
 from gateway.settings.sources import Claim, Desired, SiteFile, desire
+from gateway.settings.table import PATH_PREFIX
 from tests.settings_cases import problems
 
 TWO = {
@@ -44,6 +45,13 @@ def test_each_has_its_own_path_of_the_domain() -> None:
         "b": "/b",
         "c": "/b/c",
     }
+
+
+def test_what_was_refused_collides_with_nothing() -> None:
+    assert problems(TWO | {"GATEWAY_BLOG_WWW": "yes", "GATEWAY_BLOG_PATH_PREFIX": "blog"}) == (
+        f"GATEWAY_BLOG_PATH_PREFIX='blog' must be {PATH_PREFIX.rule.text}",
+        "GATEWAY_BLOG_WWW='yes' must be as-is, add or remove",
+    )
 
 
 @pytest.mark.parametrize(
@@ -97,6 +105,9 @@ def test_in_the_environment_what_collides_is_refused_naming_both(
         (site("b", "/b", WWW="add"), "WWW: must be 'as-is' as for a: they share a domain"),
         (site("b", "/b", CERT_NAME="c"), "CERT_NAME: must be '' as for a: they share a domain"),
         (site("b", "/b", HSTS_S="9"), "HSTS_S: must be '0' as for a: they share a domain"),
+        (site("b", VIRTUAL_PATH="/a"), "VIRTUAL_PATH: 'x.test/a' is a's"),
+        (site("b", GATEWAY_VIRTUAL_PATH="/a"), "GATEWAY_VIRTUAL_PATH: 'x.test/a' is a's"),
+        (site("b", "/b", GATEWAY_WWW="add"), "GATEWAY_WWW: must be 'as-is' as for a: they share a domain"),
     ],
 )
 def test_of_two_files_that_collide_one_is_refused_and_keeps_what_is_its_own(

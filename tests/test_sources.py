@@ -144,3 +144,9 @@ def test_a_domain_of_another_is_told_by_the_variable_that_names_it() -> None:
     assert reasons(desire({}, [file("a", "x.test"), theirs])) == {
         "b": "VIRTUAL_HOST: 'x.test' is the domain of a"
     }
+
+
+def test_what_is_kept_of_a_site_is_what_was_given() -> None:
+    kept = desire(ONE, [file("a", PROBE_BODY="<site>")]).wanted["a"]
+    assert (kept.variables["PROBE_BODY"], kept.variables["STACK_FILE"]) == ("<site>", "/stacks/a.yaml")
+    assert parse_site("a", kept.variables, {}).site == kept.site

@@ -104,6 +104,7 @@ class Renderer:
         self._shipped = SandboxedEnvironment(
             loader=shipped,
             bytecode_cache=_COMPILED,
+            auto_reload=False,
             undefined=StrictUndefined,
             trim_blocks=True,
             lstrip_blocks=True,

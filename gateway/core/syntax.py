@@ -74,35 +74,36 @@ def parse(text: str) -> tuple[Directive, ...]:
     words: list[str] = []
     began = 0
     stack = [_Open((), 0, [])]
-    for kind, value, at in _tokens(text):
+    for kind, value, line in _tokens(text):
         if kind == "word":
-            began = began if words else at
+            began = began if words else line
             words.append(value)
         elif value == "}":
             if words or len(stack) == 1:
-                raise SyntaxRefused(_line(text, at), 'unexpected "}"')
+                raise SyntaxRefused(line, 'unexpected "}"')
             done = stack.pop()
             stack[-1].inside.append(Directive(done.words, done.line, tuple(done.inside)))
         elif not words:
-            raise SyntaxRefused(_line(text, at), f'unexpected "{value}"')
+            raise SyntaxRefused(line, f'unexpected "{value}"')
         elif value == "{":
             if len(stack) > DEEPEST:
-                raise SyntaxRefused(_line(text, at), f"more than {DEEPEST} blocks in one another")
-            stack.append(_Open(tuple(words), _line(text, began), []))
+                raise SyntaxRefused(line, f"more than {DEEPEST} blocks in one another")
+            stack.append(_Open(tuple(words), began, []))
             words = []
         else:
-            stack[-1].inside.append(Directive(tuple(words), _line(text, began)))
+            stack[-1].inside.append(Directive(tuple(words), began))
             words = []
     if words:
-        raise SyntaxRefused(_line(text, began), f'"{words[0]}" does not end in ; or {{')
+        raise SyntaxRefused(began, f'"{words[0]}" does not end in ; or {{')
     if len(stack) > 1:
         raise SyntaxRefused(stack[-1].line, f'the block "{stack[-1].words[0]}" does not end')
     return tuple(stack[0].inside)
 
 
 def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
-    """(word or mark, its value, where it begins)."""
+    """(word or mark, its value, the line where it begins)."""
     text += "\n"  # so that a last word ends
+    line, counted = 1, 0
     for found in _TOKEN.finditer(text):
         kind = str(found.lastgroup)
         value = found[kind]
@@ -114,7 +115,9 @@ def _tokens(text: str) -> Iterator[tuple[str, str, int]]:
             )
         if kind != "mark" and "\\" in value:
             value = _ESCAPED.sub(lambda m: _MEANS.get(m[1], m[1]), value)
-        yield "mark" if kind == "mark" else "word", value, found.start(kind)
+        line += text.count("\n", counted, found.start(kind))
+        counted = found.start(kind)
+        yield "mark" if kind == "mark" else "word", value, line
 
 
 def _line(text: str, at: int) -> int:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from gateway.settings import rules, table
-from gateway.settings.named import Named, first, hosts, said_by, value
+from gateway.settings.named import FOR_ALL, Named, hosts, once, value
 from gateway.settings.table import PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 
 _SHOWN = 80  # characters of a refused value in a problem
 
 
+_NAMES = {name: var for var in VARIABLES for name in var.names}
+_REQUIRED = [var for var in VARIABLES if var.required]
+_TWO_NAMES = [var for var in VARIABLES if len(var.names) > 1]
+
+
 def misplaced(given: Mapping[str, str]) -> Iterator[str]:
     """With GATEWAY_SITES, what belongs to one site has no un-prefixed form."""
     if not given.get("GATEWAY_SITES"):
         return
-    names = {name: var for var in VARIABLES for name in var.names}
-    for name, var in names.items():
+    for name, var in _NAMES.items():
         raw = given.get(PREFIX + name)
         if raw and var is table.SITE:
             yield problem(PREFIX + name, raw, "must be unset when GATEWAY_SITES is set")
@@ -34,9 +38,15 @@ def unknown(given: Mapping[str, str], known: Mapping[str, Variable]) -> Iterator
         of_a_site = _belongs_to_some_site(name)
         if sites_refused and of_a_site:
             continue  # it may be the refused site's, which has its own problem
-        nearest = difflib.get_close_matches(name, known, n=1, cutoff=0)[0]
+        nearest = _nearest(name, known)
         hint = " (or is its site missing in GATEWAY_SITES?)" if of_a_site else ""
         yield problem(name, given[name], f"is not a known variable; the nearest is {nearest}{hint}")
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    """Most are near one; to compare with all costs ten times as much."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.8)
+    return (near or difflib.get_close_matches(name, known, n=1, cutoff=0))[0]
 
 
 def _belongs_to_some_site(name: str) -> bool:
@@ -45,10 +55,9 @@ def _belongs_to_some_site(name: str) -> bool:
 
 
 def missing(given: Mapping[str, str], named: Sequence[Named]) -> Iterator[str]:
-    required = [var for var in VARIABLES if var.required]
     alone = not given.get("GATEWAY_SITES")
-    if alone and not any(given.get(name) for site in named for var in required for name in site.names(var)):
-        both = " and ".join(f"{PREFIX}{var.name}={var.example.split(',')[0]}" for var in required)
+    if alone and not any(var in site.own for site in named for var in _REQUIRED):
+        both = " and ".join(f"{PREFIX}{var.name}={var.example.split(',')[0]}" for var in _REQUIRED)
         yield f"no site is set: set {both} (or GATEWAY_SITES for several sites, or sites/<name>.env)"
         return
     for site in named:
@@ -56,21 +65,22 @@ def missing(given: Mapping[str, str], named: Sequence[Named]) -> Iterator[str]:
 
 
 def lacking(given: Mapping[str, str], site: Named, cause: str = "") -> Iterator[str]:
-    for var in VARIABLES:
+    for var in _REQUIRED:
         name = site.prefix + var.name
-        if var.required and not any(given.get(one) for one in site.names(var)):
+        if var not in site.own:
             state = "empty" if name in given else "not set"
             yield f"{name} is {state}{cause}: must be {var.rule.text}"
 
 
 def twice(given: Mapping[str, str], named: Sequence[Named]) -> Iterator[str]:
     """Two names of one variable. Without our prefix it may be meant for another program: ours counts then."""
-    for site in named:
-        for var in VARIABLES:
-            ours, *others = [site.prefix + name for name in var.names]
-            for other in others:
-                if given.get(ours) and given.get(other):
-                    yield problem(other, given[other], f"must be unset when {ours} is set")
+    places = {site.prefix: _TWO_NAMES for site in named}
+    places.setdefault(PREFIX, [var for var in _TWO_NAMES if PREFIX + var.name in FOR_ALL])
+    for prefix, of_two_names in places.items():
+        for var in of_two_names:
+            ours, other = (prefix + name for name in var.names)
+            if given.get(ours) and given.get(other):
+                yield problem(other, given[other], f"must be unset when {ours} is set")
 
 
 def ports(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[Named]) -> Iterator[str]:
@@ -79,7 +89,7 @@ def ports(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[N
         name = site.prefix + table.UPSTREAM.name
         if name not in values:
             continue
-        port = next((one for one in site.names(table.VIRTUAL_PORT) if given.get(one)), "")
+        port = site.own.get(table.VIRTUAL_PORT, "")
         if not port and values[name][1] is None:
             yield problem(name, given[name], f"must be {table.UPSTREAM.rule.text}")
         elif port in values and port.startswith(PREFIX) and values[name][1] not in (None, values[port]):
@@ -91,7 +101,7 @@ def metrics_port(given: Mapping[str, str], values: Mapping[str, Any]) -> Iterato
     name = f"{PREFIX}METRICS_PORT"
     for var in VARIABLES:
         taken = PREFIX + var.name
-        if var.name in ("HTTP_PORT", "HTTPS_PORT") and values.get(name) == first([taken], var, values):
+        if var.name in ("HTTP_PORT", "HTTPS_PORT") and values.get(name) == once(var, values):
             yield problem(name, given[name], f"must be another port than {taken}")
 
 
@@ -114,22 +124,30 @@ def shared_domains(
 def _collisions(
     domain: str, site: Named, other: Named, given: Mapping[str, str], values: Mapping[str, Any]
 ) -> Iterator[str]:
-    path, taken = (value(table.PATH_PREFIX, one, values) for one in (site, other))
-    if path is None or taken is None:
-        without = other if taken is None else site
-        hint = f"; to share it by path, set {without.prefix}PATH_PREFIX too" if path != taken else ""
-        rule = f"must be in one site only, and {said_by(table.DOMAIN, other, values)} has it{hint}"
-        yield problem(said_by(table.DOMAIN, site, values), domain, rule)
+    """Each by the name under which it is given. What was refused already collides with nothing."""
+    name, owner = (one.own[table.DOMAIN] for one in (site, other))
+    mine, theirs = (one.own.get(table.PATH_PREFIX) for one in (site, other))
+    if mine is None or theirs is None:
+        lacks = site if mine is None else other
+        by_path = f"; to share it by path, set {lacks.prefix}PATH_PREFIX too" if mine or theirs else ""
+        yield problem(name, domain, f"must be in one site only, and {owner} has it{by_path}")
         return
-    if path == taken:
-        rule = f"must not be what {said_by(table.PATH_PREFIX, other, values)} is: both have {domain}"
-        yield problem(said_by(table.PATH_PREFIX, site, values), path, rule)
+    if mine in values and values[mine] == values.get(theirs):
+        yield problem(mine, given[mine], f"must not be what {theirs} is: both have {domain}")
     for var in table.ALIKE:
-        mine, theirs = (value(var, one, values) for one in (site, other))
-        if mine != theirs:
-            name = said_by(var, site, values)
-            rule = f"must be what {said_by(var, other, values)} is, {theirs or ''!r}: they share a domain"
-            yield problem(name, given[name], rule) if name in values else f"{name} is not set: {rule}"
+        yield from _unlike(var, site, other, given, values)
+
+
+def _unlike(
+    var: Variable, site: Named, other: Named, given: Mapping[str, str], values: Mapping[str, Any]
+) -> Iterator[str]:
+    refused = any(name and name not in values for name in (one.counting(var) for one in (site, other)))
+    theirs = value(var, other, values)
+    if refused or value(var, site, values) == theirs:
+        return
+    rule = f"must be what {other.said_by(var)} is, {theirs or ''!r}: they share a domain"
+    name = site.said_by(var)
+    yield problem(name, given[name], rule) if name in values else f"{name} is not set: {rule}"
 
 
 def problem(name: str, raw: str, rule: str) -> str:

@@ -11,7 +11,7 @@ from gateway.core.serving import Edge
 from gateway.errors import SettingsInvalid
 from gateway.settings import checks, rules, serving, table
 from gateway.settings.checks import problem
-from gateway.settings.named import Named, first, hosts, value
+from gateway.settings.named import FOR_ALL, OF_A_SITE, Named, hosts, once, own, shared, value
 from gateway.settings.table import AT_START, FOREIGN, PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 
@@ -59,9 +59,7 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
     Without `needs_a_site` no site need be set: they may come from elsewhere.
     Raises errors.SettingsInvalid with one line a problem: variable, value, rule.
     """
-    given, named = _given(env)
-    if not needs_a_site and named and named[0].alone and not _names_the_only_site(given, named[0]):
-        named = ()
+    given, named = _given(env, needs_a_site=needs_a_site)
     known = _known(named)
     values, problems = _read(given, known)
     problems += checks.unknown(given, known)
@@ -72,21 +70,19 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
     problems += checks.shared_domains(given, values, named)
     if problems:
         raise SettingsInvalid(problems)
-    once = {
-        var.name: first([PREFIX + var.name], var, values) for var in VARIABLES if var.scope is Scope.GATEWAY
-    }
+    whole = {var.name: once(var, values) for var in _ONCE}
     return Settings(
         sites=tuple(_site(site, values) for site in named),
-        http_port=once["HTTP_PORT"],
-        config_dir=once["CONFIG_DIR"],
-        network=once["NETWORK"],
-        state_dir=once["STATE_DIR"],
-        certs_dir=once["CERTS_DIR"],
-        role=once["ROLE"],
-        agent=once["AGENT"],
-        token_file=once["TOKEN_FILE"],
-        edge=serving.edge(once),
-        metrics_port=once["METRICS_PORT"],
+        http_port=whole["HTTP_PORT"],
+        config_dir=whole["CONFIG_DIR"],
+        network=whole["NETWORK"],
+        state_dir=whole["STATE_DIR"],
+        certs_dir=whole["CERTS_DIR"],
+        role=whole["ROLE"],
+        agent=whole["AGENT"],
+        token_file=whole["TOKEN_FILE"],
+        edge=serving.edge(whole),
+        metrics_port=whole["METRICS_PORT"],
     )
 
 
@@ -95,12 +91,10 @@ def parse_site(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> W
 
     Raises errors.SettingsInvalid with one line a problem: variable, value, rule.
     """
-    site = Named(name, "", name, alone=False)
-    of_sites = [var for var in VARIABLES if var.scope is not Scope.GATEWAY]
-    own = {one: var for var in of_sites for one in site.names(var)}
     raw = dict(given) | shared_by_all(env)
-    values, problems = _read(raw, own | _SHARED)
-    problems += checks.unknown(given, own)
+    site = Named(name, "", name, alone=False, own=own("", raw), shared=shared(raw))
+    values, problems = _read(raw, _OF_A_FILE)
+    problems += checks.unknown(given, OF_A_SITE)
     problems += checks.lacking(given, site)
     problems += checks.twice(given, [site])
     problems += checks.ports(given, values, [site])
@@ -109,12 +103,15 @@ def parse_site(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> W
     return Wanted(_site(site, values), _variables(site, raw))
 
 
-_SHARED = {PREFIX + var.name: var for var in VARIABLES if var.scope is Scope.SHARED}
+_ONCE = [var for var in VARIABLES if var.scope is Scope.GATEWAY]
+_SITES_OWN = [var for var in VARIABLES if var.scope is not Scope.GATEWAY]
+_OF_A_FILE = OF_A_SITE | FOR_ALL
+_UNPREFIXED = {PREFIX + name: var for var in VARIABLES for name in var.names}
 
 
 def shared_by_all(env: Mapping[str, str]) -> dict[str, str]:
     """What of it holds for each site that says nothing else."""
-    return {name: env[name] for name in _SHARED if env.get(name)}
+    return {name: env[name] for name in FOR_ALL if env.get(name)}
 
 
 def wanted(env: Mapping[str, str], settings: Settings) -> tuple[Wanted, ...]:
@@ -127,49 +124,44 @@ def wanted(env: Mapping[str, str], settings: Settings) -> tuple[Wanted, ...]:
 def _variables(site: Named, given: Mapping[str, str]) -> dict[str, str]:
     """What `parse_site` needs to make the same site again, whatever is shared by then."""
     found = {}
-    for var in VARIABLES:
-        names = [*site.names(var), PREFIX + var.name]
-        raw = next((given[name] for name in names if given.get(name)), var.default)
-        if var.scope is not Scope.GATEWAY and raw:
-            found[var.name] = raw.replace("<site>", site.stem)
+    for var in _SITES_OWN:
+        if name := site.counting(var):
+            found[var.name] = given[name]
+        elif var.default:
+            found[var.name] = var.default.replace("<site>", site.stem)
     return found
 
 
-def _given(env: Mapping[str, str]) -> tuple[dict[str, str], tuple[Named, ...]]:
+def _given(env: Mapping[str, str], *, needs_a_site: bool = True) -> tuple[dict[str, str], tuple[Named, ...]]:
     """What concerns the gateway, and the sites that are set."""
     given = {name: raw for name, raw in sorted(env.items()) if name.startswith(PREFIX)}
-    named = _named(given)
-    if named and named[0].alone:
-        given |= {name: env[name] for name in FOREIGN if env.get(name)}
-    return given, named
-
-
-def _names_the_only_site(given: Mapping[str, str], site: Named) -> bool:
-    own = [var for var in VARIABLES if var is table.SITE or var.scope is Scope.OWN]
-    return any(given.get(name) for var in own for name in site.names(var))
-
-
-def _named(given: Mapping[str, str]) -> tuple[Named, ...]:
-    """The sites that are set. Bad names are left out here: `_read` reports them."""
-    several = given.get("GATEWAY_SITES")
-    if not several:
+    if given.get("GATEWAY_SITES"):
+        return given, _several(given)
+    with_theirs = given | {name: env[name] for name in FOREIGN if env.get(name)}
+    names = own(PREFIX, with_theirs, alone=True)
+    if needs_a_site or given.get("GATEWAY_SITE") or any(var.scope is Scope.OWN for var in names):
         name = given.get("GATEWAY_SITE") or str(table.SITE.default)
-        return (Named(name, PREFIX, "stack", alone=True),)
-    names = dict.fromkeys(name for name in rules.split(several) if rules.SITE.accepts(name))
+        return with_theirs, (Named(name, PREFIX, "stack", alone=True, own=names, shared={}),)
+    return given, ()
+
+
+def _several(given: Mapping[str, str]) -> tuple[Named, ...]:
+    """Bad names are left out here: `_read` reports them."""
+    names = dict.fromkeys(name for name in rules.split(given["GATEWAY_SITES"]) if rules.SITE.accepts(name))
     prefixes = {name: f"{PREFIX}{name.upper().replace('-', '_')}_" for name in names}
-    return tuple(Named(name, prefix, name, alone=False) for name, prefix in prefixes.items())
+    all_sites = shared(given)
+    return tuple(
+        Named(name, prefix, name, alone=False, own=own(prefix, given), shared=all_sites)
+        for name, prefix in prefixes.items()
+    )
 
 
 def _known(named: Sequence[Named]) -> dict[str, Variable]:
     """Full name -> variable. Unique, since no variable's name ends in `_` and another's (see the tests)."""
-    own = {
-        name: var
-        for site in named
-        for var in VARIABLES
-        if var.scope is not Scope.GATEWAY
-        for name in site.names(var)
-    }
-    return {PREFIX + name: var for var in VARIABLES for name in var.names} | own
+    known = dict(_UNPREFIXED)
+    for site in named:
+        known |= FOREIGN if site.alone else {site.prefix + name: var for name, var in OF_A_SITE.items()}
+    return known
 
 
 def _read(given: Mapping[str, str], known: Mapping[str, Variable]) -> tuple[dict[str, Any], list[str]]:
@@ -185,32 +177,32 @@ def _read(given: Mapping[str, str], known: Mapping[str, Variable]) -> tuple[dict
 
 
 def _site(site: Named, values: Mapping[str, Any]) -> Site:
-    own = {var.name: value(var, site, values) for var in VARIABLES if var.scope is not Scope.GATEWAY}
-    service, port = own["UPSTREAM"]
-    domains, redirects = hosts(own["DOMAIN"], own["WWW"])
+    said = {var.name: value(var, site, values) for var in _SITES_OWN}
+    service, port = said["UPSTREAM"]
+    domains, redirects = hosts(said["DOMAIN"], said["WWW"])
     return Site(
         name=site.name,
         domains=domains,
         service=service,
-        port=port or own["VIRTUAL_PORT"],
-        stack_file=own["STACK_FILE"],
-        probe=_probe(own),
-        session_timeout_s=own["SESSION_TIMEOUT_S"],
-        session_idle_s=own["SESSION_IDLE_S"],
-        steps=own["CANARY_STEPS"] or (),
-        step_s=own["CANARY_STEP_S"],
-        canary_override=own["CANARY_OVERRIDE"],
-        max_p95_ratio=own["MAX_P95_RATIO"],
-        observe_s=own["OBSERVE_S"],
-        max_5xx_share=own["MAX_5XX_SHARE"],
-        drain_timeout_s=own["DRAIN_TIMEOUT_S"],
-        websocket_timeout_s=own["WEBSOCKET_TIMEOUT_S"],
-        keep_s=own["KEEP_S"],
-        hook_timeout_s=own["HOOK_TIMEOUT_S"],
+        port=port or said["VIRTUAL_PORT"],
+        stack_file=said["STACK_FILE"],
+        probe=_probe(said),
+        session_timeout_s=said["SESSION_TIMEOUT_S"],
+        session_idle_s=said["SESSION_IDLE_S"],
+        steps=said["CANARY_STEPS"] or (),
+        step_s=said["CANARY_STEP_S"],
+        canary_override=said["CANARY_OVERRIDE"],
+        max_p95_ratio=said["MAX_P95_RATIO"],
+        observe_s=said["OBSERVE_S"],
+        max_5xx_share=said["MAX_5XX_SHARE"],
+        drain_timeout_s=said["DRAIN_TIMEOUT_S"],
+        websocket_timeout_s=said["WEBSOCKET_TIMEOUT_S"],
+        keep_s=said["KEEP_S"],
+        hook_timeout_s=said["HOOK_TIMEOUT_S"],
         redirects=redirects,
-        path=own["PATH_PREFIX"],
-        tls=serving.tls(own),
-        proxying=serving.proxying(own),
+        path=said["PATH_PREFIX"],
+        tls=serving.tls(said),
+        proxying=serving.proxying(said),
     )
 
 

@@ -14,9 +14,11 @@ class Scope(Enum):
     SHARED = "each site its own, else the un-prefixed one"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Variable:
-    """`name` without its prefix. `default` is written as the operator would; None: there is none.
+    """There is one of each: equal is only the same.
+
+    `name` without its prefix. `default` is written as the operator would; None: there is none.
 
     `foreign`: its name in nginx-proxy's settings. It is read instead of ours, and for a single site without
     our prefix too.
