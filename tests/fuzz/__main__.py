@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import secrets
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
 
 from tests.fuzz.batch import Batch, run
 
-EACH = 1000  # examples of a batch: hypothesis remembers all of one
-SAID_EVERY_S = 10.0
+EACH = 1000  # examples of a batch: hypothesis remembers all of one, and what is wrong is soon told
+AHEAD = 2  # batches of each processor that are handed out
+
+Order = tuple[int, int]  # a seed and how many examples
 
 
 def main() -> int:
@@ -27,75 +29,96 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
     given = options.parse_args()
     print(f"seed {given.seed}: scripts/fuzz --examples {given.examples} --seed {given.seed}", flush=True)
-    done: list[Batch] = []
-    code, began = 0, time.monotonic()
-    shown = began
-    pool = ProcessPoolExecutor(os.cpu_count(), initializer=_leave_interrupts_to_the_parent)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    told = Told()
+    pool = ProcessPoolExecutor(os.cpu_count(), initializer=_leave_signals_to_the_parent)
+    code = 0
     try:
-        for batch in _batches(pool, given.examples, given.seed):
-            done.append(batch)
-            if time.monotonic() - shown > SAID_EVERY_S:
-                shown = time.monotonic()
-                print(_said(done, shown - began), flush=True)
+        for batch in done(pool, orders(given.examples, given.seed)):
+            told.add(batch)
             if batch.escape:
-                size = batch.ordered
-                print(f"{batch.escape}\nagain: scripts/fuzz --examples {size} --seed {batch.seed}")
                 code = 1
                 break
-    except KeyboardInterrupt:
-        code = 130
     except BrokenProcessPool:
         print(
             "a process of the fuzz was killed (out of memory?): what it had is not counted", file=sys.stderr
         )
         code = 3
-    seconds = time.monotonic() - began
-    _end(pool)
-    print(_said(done, seconds))
-    print(json.dumps(_counted(done) | {"seconds": round(seconds, 1)}))
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        end(pool)
+    told.all()
     return code
 
 
-def _batches(pool: ProcessPoolExecutor, examples: int, seed: int) -> Iterator[Batch]:
-    """As they end. The first has the seed itself, so that one that failed is repeated by its own."""
-    sizes = [EACH] * (examples // EACH) + [examples % EACH] * (examples % EACH > 0)
-    orders = iter([(seed + number, size) for number, size in enumerate(sizes)])
-    running: set[Future[Batch]] = set()
-    while True:
-        ahead = 2 * (os.cpu_count() or 1) - len(running)
-        running |= {pool.submit(run, *order) for order in islice(orders, ahead)}
-        if not running:
-            return
-        ended, running = wait(running, return_when=FIRST_COMPLETED)
-        for each in ended:
-            yield each.result()
+def orders(examples: int, seed: int) -> Iterator[Order]:
+    """The first batch has the seed itself, so that one that failed is repeated by its own."""
+    for number, before in enumerate(range(0, examples, EACH)):
+        yield seed + number, min(EACH, examples - before)
 
 
-def _end(pool: ProcessPoolExecutor) -> None:
-    """Without waiting for what is half done; it changes nothing outside of its process."""
-    running = list(pool._processes.values())  # terminate_workers() comes with Python 3.14
-    pool.shutdown(wait=False, cancel_futures=True)
-    for process in running:
-        process.terminate()
-    for process in running:
-        process.join()
+def done(pool: ProcessPoolExecutor, orders: Iterable[Order]) -> Iterator[Batch]:
+    """Each as it ends. Raises BrokenProcessPool when one of the processes was killed."""
+    ahead: set[Future[Batch]] = set()
+    for order in orders:
+        ahead.add(pool.submit(run, *order))
+        if len(ahead) >= AHEAD * (os.cpu_count() or 1):
+            ended, ahead = wait(ahead, return_when=FIRST_COMPLETED)
+            yield from (each.result() for each in ended)
+    while ahead:
+        ended, ahead = wait(ahead, return_when=FIRST_COMPLETED)
+        yield from (each.result() for each in ended)
 
 
-def _leave_interrupts_to_the_parent() -> None:
+def end(pool: ProcessPoolExecutor) -> None:
+    """Nobody waits for batches that have begun. The pool itself can't be told so before Python 3.14."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for process in multiprocessing.active_children():
+        process.kill()
+    pool.shutdown(cancel_futures=True)
 
 
-def _counted(done: list[Batch]) -> dict[str, int]:
-    accepted, refused = sum(b.accepted for b in done), sum(b.refused for b in done)
-    escapes = sum(bool(b.escape) for b in done)
-    return {"examples": accepted + refused, "accepted": accepted, "refused": refused, "escapes": escapes}
+def _leave_signals_to_the_parent() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-def _said(done: list[Batch], seconds: float) -> str:
-    counts = _counted(done)
-    share = 100 * counts["accepted"] / max(1, counts["examples"])
-    rate = counts["examples"] / max(seconds, 0.001)
-    return f"{seconds:6.0f} s  {counts['examples']} examples, {share:.0f} % accepted, {rate:.0f} a second"
+class Told:
+    """What came of the batches, as lines."""
+
+    def __init__(self) -> None:
+        self._accepted = self._refused = self._escapes = 0
+        self._began = self._shown = time.monotonic()
+
+    def add(self, batch: Batch) -> None:
+        """A line every ten seconds, and what got in at once."""
+        self._accepted += batch.accepted
+        self._refused += batch.refused
+        self._escapes += bool(batch.escape)
+        if batch.escape or time.monotonic() - self._shown > 10:
+            self._shown = time.monotonic()
+            self._line()
+        if batch.escape:
+            print(f"{batch.escape}\nagain: scripts/fuzz --examples {batch.ordered} --seed {batch.seed}")
+
+    def all(self) -> None:
+        self._line()
+        counted = {"examples": self._examples, "accepted": self._accepted, "refused": self._refused}
+        seconds = round(time.monotonic() - self._began, 1)
+        print(json.dumps(counted | {"escapes": self._escapes, "seconds": seconds}), flush=True)
+
+    @property
+    def _examples(self) -> int:
+        return self._accepted + self._refused
+
+    def _line(self) -> None:
+        seconds = time.monotonic() - self._began
+        share, rate = 100 * self._accepted / max(1, self._examples), self._examples / max(seconds, 0.001)
+        print(
+            f"{seconds:6.0f} s  {self._examples} examples, {share:.0f} % accepted, {rate:.0f} a second",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from random import Random
+from typing import TypeVar
 
 from hypothesis import strategies as st
 
@@ -16,6 +18,7 @@ from gateway.settings.variable import Scope, Variable
 from tests.fuzz.corpus import FRAGMENTS, INJECTIONS, SNIPPETS, TEMPLATES
 from tests.fuzz.values import maker, pairs
 
+T = TypeVar("T")
 NAMES = ("shop", "shop-probe", "a", "a-b", "my-blog", "x9", "b" * 31, "mark-0-x")
 UPSTREAMS = ("app:8000", "my_app.v2:1", "a:65535", "App-1:80")
 
@@ -98,38 +101,69 @@ def world(form: str, names: Sequence[str], shapes: int) -> tuple[_World, dict[st
     return _World(env, sites), files
 
 
-def hostile(random: Random) -> st.SearchStrategy[tuple[Variable, str]]:
-    """A variable with something in it that does not belong there."""
+class _Digits:
+    """One number that was drawn, taken apart: a draw costs hypothesis more than all that is made of it."""
 
-    def spliced(var: Variable, put: str, at: int) -> tuple[Variable, str]:
-        base = var.example if at % 3 else maker(var)(Random(at))
-        cut = (at // 3) % (len(base) + 1)
-        return var, (put if at > 180 else base[:cut] + put + base[cut:])
+    def __init__(self, number: int) -> None:
+        self._left = number
 
-    fragment = st.sampled_from(INJECTIONS + FRAGMENTS) | st.sampled_from(INJECTIONS) | st.text(max_size=6)
-    return st.builds(spliced, st.sampled_from(VARIABLES), fragment, st.integers(0, 200))
+    def of(self, choices: Sequence[T]) -> T:
+        return choices[self.below(len(choices))]
+
+    def below(self, bound: int) -> int:
+        self._left, digit = divmod(self._left, bound)
+        return digit
+
+
+def _below(*bounds: int) -> st.SearchStrategy[int]:
+    """For `_Digits`. Below 2**24, where hypothesis draws each number alike."""
+    size = prod(bounds)
+    assert size < 2**24
+    return st.integers(0, size - 1)
+
+
+FORMS = ("alone", "several", "files", "both")
+TRICKS = ("", "", "", "", "", "bad", "bad", "bad", "bad", "snippet", "steal", "name")
+_HOSTILE = (*INJECTIONS * 8, *FRAGMENTS * 2)
+_SPLICES = 201
+_TURNS = 16
+_FINE = (0, 1, 2, 2, 3, 3, 4, 6)  # values that the rules accept, in an example
+
+
+def _spliced(drawn: _Digits, put: str) -> tuple[int, Variable, str]:
+    """A variable with something in it that does not belong there, and where it is written."""
+    turn, var, at = drawn.below(_TURNS), drawn.of(VARIABLES), drawn.below(_SPLICES)
+    base = var.example if at % 3 else maker(var)(Random(at))
+    cut = (at // 3) % (len(base) + 1)
+    return turn, var, (put if at > 180 else base[:cut] + put + base[cut:])
 
 
 def cases(seed: int) -> st.SearchStrategy[Case]:
     """`seed` chooses the values that the rules accept; hypothesis puts them together, and what is hostile."""
-    random = Random(seed)
-    fine = st.integers(0, 15), st.sampled_from(pairs(random))
-    bad = st.tuples(st.integers(0, 15), hostile(random))
-    forms = st.sampled_from(["alone", "several", "files", "both"])
-    tricks = st.sampled_from(["", "", "", "", "", "bad", "bad", "bad", "bad", "snippet", "steal", "name"])
+    made_for = pairs(Random(seed))
+    heads = _below(len(TRICKS), len(FORMS), len(_FINE), 2**14)
+    fine, bad = _below(_TURNS, len(made_for)), _below(_TURNS, len(VARIABLES), _SPLICES, 3)
+    hostile = st.sampled_from(_HOSTILE) | st.sampled_from(_HOSTILE) | st.text(max_size=6)
 
     @st.composite
     def case(draw: st.DrawFn) -> Case:
-        number, form, trick = draw(st.integers(0, 2**14 - 1)), draw(forms), draw(tricks)
+        head = _Digits(draw(heads))
+        trick, form, many, number = head.of(TRICKS), head.of(FORMS), head.of(_FINE), head.below(2**14)
         first = number % len(NAMES)
         names = (NAMES * 2)[first : first + 1 + (number >> 3) % 3]
         made, files = world(form, names, number >> 5)
-        for turn, (var, raw) in draw(st.lists(st.tuples(*fine), max_size=6)):
+        for _ in range(many):
+            drawn = _Digits(draw(fine))
+            turn, (var, raw) = drawn.below(_TURNS), drawn.of(made_for)
             if var not in (table.SITE, table.SITES, table.DOMAIN):
                 made.place(var, turn).put(var, raw, turn >> 2)
         if trick == "bad":
-            for turn, (var, raw) in draw(st.lists(bad, min_size=1, max_size=2)):
+            again = True
+            while again:
+                drawn = _Digits(draw(bad))
+                turn, var, raw = _spliced(drawn, draw(hostile))
                 made.place(var, turn).put(var, raw, turn >> 2)
+                again = drawn.below(3) == 1
         snippets: dict[str, Snippet] = {}
         if trick == "snippet":
             snippets[names[-1]] = draw(_snippets)

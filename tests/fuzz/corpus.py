@@ -119,6 +119,7 @@ SNIPPETS = (
     "a #b;\n;",
     "a b#{;\n",
     "return 200 \0;",
+    "# \ud800",
 )
 TEMPLATES = (
     "add_header X-Site {{ site.name }};",
@@ -131,4 +132,5 @@ TEMPLATES = (
     "{% if %}",
     "} load_module {{ site.port }};",
     "{{ '}' }} server {",
+    "# {{ '\\ud800' }}",
 )
