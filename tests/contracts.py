@@ -6,6 +6,7 @@ Subclasses bring the fixtures: the port itself, and `world`, which is what happe
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Protocol
@@ -128,7 +129,7 @@ class ProxyContract:
 
     @pytest.mark.parametrize(
         "left",
-        [InFlight(1), InFlight(0, 1), InFlight(7, 3), InFlight(InFlight.COUNTED, 2)],
+        [InFlight(1), InFlight(0, 1), InFlight(7, 3), InFlight(100, 130)],
         ids=lambda left: str(left),
     )
     def test_what_is_in_flight_is_counted_across_a_switch_until_it_ends(
@@ -145,11 +146,19 @@ class ProxyContract:
         self, proxy: Proxy, site: Site, world: Around
     ) -> None:
         proxy.publish(site, BLUE)
-        with world.answering(InFlight(0, 150)):
+        with world.answering(InFlight(0, InFlight.COUNTED + 50)):
             eventually(world.clock, lambda: proxy.in_flight(site, Slot.BLUE).sockets > InFlight.COUNTED)
             found = proxy.in_flight(site, Slot.BLUE)
         assert found.requests == 0
-        assert found.sockets <= 150
+        assert found.sockets <= InFlight.COUNTED + 50
+
+    def test_those_who_ask_do_not_count_one_another(self, proxy: Proxy, site: Site, world: Around) -> None:
+        proxy.publish(site, BLUE)
+        left = InFlight(3, 2)
+        with world.answering(left), ThreadPoolExecutor(6) as pool:
+            eventually(world.clock, lambda: proxy.in_flight(site, Slot.BLUE) == left)
+            found = list(pool.map(lambda _: proxy.in_flight(site, Slot.BLUE), range(300)))
+        assert set(found) == {left}
 
     def test_answers_are_counted_with_those_that_are_5xx(
         self, proxy: Proxy, site: Site, world: Around

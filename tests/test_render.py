@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.adapters.render import Place, render
-from gateway.core.model import Routing, Site, Slot
+from gateway.core.model import InFlight, Routing, Site, Slot
 from gateway.core.serving import Certificate
 
 SHOP = Site("shop", ("shop.test", "*.shop.test"), "app", 8000, "/stacks/stack.yaml")
@@ -142,10 +142,10 @@ def test_the_counting_limit_never_refuses_and_the_idle_question_does(text: str) 
     server = site_server(text, SHOP_DOMAINS)
     assert "limit_conn gateway_in_flight 65535;" in server
     assert "limit_conn_dry_run on;" in server
-    for number in (1, 64, 128, 65535):
-        question = block(text, f"location /fewer/{number}/")
-        assert f"limit_conn gateway_in_flight {number};" in question
-        assert "empty_gif;" in question  # `return` would answer before limit_conn counts
+    for number in (1, InFlight.COUNTED, InFlight.COUNTED + 1, 65535):
+        # A content handler: `return` would answer before limit_conn counts.
+        limit = f"limit_conn gateway_in_flight {number};"
+        assert f"location /fewer/{number}/ {{ {limit} empty_gif; }}" in text
 
 
 def test_only_websocket_is_upgraded(text: str) -> None:

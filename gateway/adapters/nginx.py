@@ -7,8 +7,8 @@ import time
 import httpx
 
 from gateway.adapters import grpc_health
+from gateway.adapters.counting import SOCKETS, Counts
 from gateway.adapters.observed import ObservedAnswers
-from gateway.adapters.render import FEWER_THAN
 from gateway.adapters.routing import RoutingFiles, routing_from_flag
 from gateway.core.model import InFlight, ProbePolicy, ProbeResult, Routing, Sample, Site, Slot
 from gateway.core.serving import Protocol
@@ -17,7 +17,6 @@ from gateway.paths import NGINX_SOCKET
 
 ASK_TIMEOUT_S = 2.0
 BODY_SHOWN = 300  # characters
-SOCKETS = "websocket"  # what $gateway_upgrade adds to a slot's key (templates/http.conf.j2)
 
 
 class NginxProxy:
@@ -27,7 +26,7 @@ class NginxProxy:
         self, files: RoutingFiles, observed: ObservedAnswers, *, nginx_socket: str = NGINX_SOCKET
     ) -> None:
         self._files, self._observed = files, observed
-        self._noes: dict[str, int] = {}
+        self._counts = Counts(nginx_socket)
         self._http = httpx.Client(transport=httpx.HTTPTransport(uds=nginx_socket), timeout=ASK_TIMEOUT_S)
 
     def publish(self, site: Site, routing: Routing) -> None:
@@ -51,20 +50,7 @@ class NginxProxy:
 
     def in_flight(self, site: Site, slot: Slot) -> InFlight:
         key = _key(site, slot)
-        return InFlight(self._count(key), self._count(f"{key}{SOCKETS}"))
-
-    def _count(self, key: str) -> int:
-        """nginx says only whether there are fewer than so many; most often as many as there were last."""
-        fewest, most = 0, len(FEWER_THAN)  # how many of its answers may be "no"
-        guess = self._noes.get(key, 0)
-        while fewest < most:
-            at = guess if fewest <= guess < most else (fewest + most) // 2
-            if self._ask(f"/fewer/{FEWER_THAN[at]}/{key}").status_code == 200:
-                most, guess = at, at - 1
-            else:
-                fewest, guess = at + 1, at + 1
-        self._noes[key] = fewest
-        return FEWER_THAN[fewest - 1] if fewest else 0
+        return InFlight(self._counts.of(key), self._counts.of(f"{key}{SOCKETS}"))
 
     def sample(self, site: Site, slot: Slot) -> Sample:
         return self._observed.sample(_key(site, slot), session_idle_s=site.session_idle_s)

@@ -40,7 +40,12 @@ DESCRIPTORS = 20480
 # A slot takes 3 KiB of it, and a replica 1; what is not taken costs no memory.
 UPSTREAMS_SIZE = "128m"
 # nginx counts what is in flight and tells only whether it is fewer than a number in its configuration.
-FEWER_THAN = (*range(1, InFlight.COUNTED + 1), *(2**power for power in range(7, 16)), 65535)
+# A location takes 7 KiB in nginx's master, and nothing in its workers. Beyond COUNTED by a tenth more each.
+FEWER_THAN = (
+    *range(1, InFlight.COUNTED + 2),
+    *(round(InFlight.COUNTED * 1.1**step) for step in range(1, 44)),
+    65535,
+)
 GZIP_TYPES = (
     "text/plain text/css text/xml text/javascript application/javascript application/json "
     "application/xml application/rss+xml application/wasm image/svg+xml"

@@ -237,7 +237,7 @@ class InFlight:
     requests: int = 0
     sockets: int = 0  # WebSockets
 
-    COUNTED: ClassVar[int] = 64
+    COUNTED: ClassVar[int] = 1000
 
     def __bool__(self) -> bool:
         return bool(self.requests or self.sockets)

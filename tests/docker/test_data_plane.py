@@ -7,12 +7,13 @@ import os
 import statistics
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 
 from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.routing import REMEMBERED_S
-from gateway.core.model import Routing, Slot
+from gateway.core.model import InFlight, Routing, Slot
 from tests.docker.conftest import SITE, Plane, docker, eventually
 from tests.docker.load import under_load
 
@@ -117,6 +118,23 @@ def test_a_websocket_keeps_its_slot_busy_until_it_is_closed(plane: Plane, proxy:
     assert proxy.in_flight(SITE, Slot.BLUE)
     peer.close()
     assert eventually(lambda: not proxy.in_flight(SITE, Slot.BLUE)) < 1
+
+
+def test_what_a_worker_of_before_a_reload_still_answers_is_counted_with_the_rest(
+    plane: Plane, proxy: NginxProxy
+) -> None:
+    proxy.publish(SITE, BLUE)
+    with ExitStack() as peers:
+        for _ in range(8):  # whichever workers take them
+            peers.enter_context(plane.unfinished())
+            peers.enter_context(plane.websocket())
+        eventually(lambda: proxy.in_flight(SITE, Slot.BLUE) == InFlight(8, 8))
+        docker("exec", plane.name, "nginx", "-s", "reload")
+        eventually(lambda: "worker process is shutting down" in docker("top", plane.name).stdout)
+        for _ in range(4):
+            peers.enter_context(plane.unfinished())
+        eventually(lambda: proxy.in_flight(SITE, Slot.BLUE) == InFlight(12, 8))
+    eventually(lambda: not proxy.in_flight(SITE, Slot.BLUE), within_s=2)
 
 
 def test_an_unknown_host_gets_no_answer(plane: Plane) -> None:
