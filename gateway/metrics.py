@@ -16,7 +16,7 @@ from prometheus_client.core import GaugeMetricFamily as Gauge
 from prometheus_client.registry import Collector
 
 from gateway import errors
-from gateway.core.model import Site
+from gateway.core.model import DrainClock, Leaving, Site
 from gateway.core.roster import Entry, Roster, Standing
 from gateway.core.transitions import TERMINAL
 from gateway.directory import Directory
@@ -59,6 +59,7 @@ class Metrics:
     directory: Directory
     world: World
     plane: DataPlane
+    leaving: Callable[[], Mapping[str, Leaving]]  # site -> what is still given time
 
     def look(self) -> list[Gauge]:
         parts = _Parts()
@@ -68,6 +69,7 @@ class Metrics:
             *_configuration(roster),
             *self._generation(parts),
             *self._deployments(parts),
+            *self._leaving(parts, served),
             self._live(parts, served),
             self._expiry(parts, served),
             _family(
@@ -103,6 +105,32 @@ class Metrics:
             {each: 1 for each in counts if each[1] not in TERMINAL},
             "site",
             "phase",
+        )
+
+    def _leaving(self, parts: _Parts, served: Iterable[Site]) -> Iterator[Gauge]:
+        leaving, now = self.leaving(), self.world.clock.now()
+        left: dict[tuple[str, ...], float] = {}
+        for site in served:
+            if one := leaving.get(site.name):
+                found = parts.ask("in_flight", partial(self.world.proxy.in_flight, site, one.slot))
+                if found is not None:
+                    left[site.name, one.slot, DrainClock.REQUESTS] = found.requests
+                    left[site.name, one.slot, DrainClock.WEBSOCKETS] = found.sockets
+        yield _family(
+            "leaving_in_flight",
+            "What is in flight to a slot that traffic has left, while it is given time.",
+            left,
+            "site",
+            "slot",
+            "kind",
+        )
+        yield _family(
+            "leaving_left_seconds",
+            "The time that those in a slot that traffic has left still have at most, by clock.",
+            {(name, one.slot, c): s for name, one in leaving.items() for c, s in one.left_s(now).items()},
+            "site",
+            "slot",
+            "clock",
         )
 
     def _live(self, parts: _Parts, served: Iterable[Site]) -> Gauge:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateway import errors
 from gateway.core import events as e
 from gateway.core import plan, policy
-from gateway.core.model import Deployment, Hook, InFlight, Phase, Release, Routing, Sample, Site, Slot
+from gateway.core.model import Deployment, DrainClock, Hook, Phase, Release, Routing, Sample, Site, Slot
 from gateway.core.transitions import CANCELLABLE, is_hook_due
 from gateway.deploy import Cancelled
 from gateway.jobs import Waits
+from gateway.leaves import Leaves
 from gateway.ports import Clock, Engine, Jobs, Proxy
 
 # How often things are looked at; each look is a few local system calls.
 LOOK_S = 0.05
-DRAIN_LOOK_S = 0.02
 # Nginx answers a renamed routing at once (scripts/bench: 0.15 ms); a second is beyond any doubt.
-CONFIRM_TIMEOUT_S = 1.0
+CONFIRM_TIMEOUT_S, CONFIRM_LOOK_S = 1.0, 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,7 @@ class Performer:
     clock: Clock
     orders: Orders
     say: Callable[[str], None]  # what a step is waiting for, for people
+    gives: Callable[[Mapping[DrainClock, float]], None] = lambda until: None  # who has time until when
 
     def __call__(self, deployment: Deployment, step: plan.Step) -> e.Event:
         match step:
@@ -89,6 +90,10 @@ class Performer:
     @property
     def _waits(self) -> Waits:
         return Waits(self.site, self.release, self.jobs, self.clock, self.say)
+
+    @property
+    def _leaves(self) -> Leaves:
+        return Leaves(self.site, self.proxy, self.clock, self.say, self.gives)
 
     def _run_hook(self, deployment: Deployment, hook: Hook, slot: Slot) -> e.Event:
         if hook is Hook.CONTRACT and (why := self._not_gone(slot.other)):
@@ -183,7 +188,7 @@ class Performer:
                 why = str(error)
             if self.clock.now() >= deadline:
                 return f"the switch to {routing.flag} could not be confirmed: {why}"
-            self.clock.sleep(DRAIN_LOOK_S)
+            self.clock.sleep(CONFIRM_LOOK_S)
 
     def _is_gone(self, slot: Slot | None) -> bool:
         """Nothing of it runs. False when Docker can't be asked: then the way back is taken on trust."""
@@ -206,6 +211,7 @@ class Performer:
         """Nobody knows of a session that is silent: one may come back until it has been for too long."""
         self.proxy.publish(self.site, serving)
         until, asked, asked_at = self.clock.now() + self.site.session_timeout_s, 0, self.clock.now()
+        self.gives({DrainClock.SESSIONS: until})
         while slot and self.clock.now() < until and not self.orders.slot_needed():
             found = self.proxy.sample(self.site, slot)
             if found.held != asked:
@@ -238,36 +244,25 @@ class Performer:
             return e.Drained()
         going_back = deployment.phase is Phase.UNWINDING
         pause = self.clock.sleep if going_back else self._pause
-        self._leave(leaving, _requests, self.clock.now() + self.site.drain_timeout_s, pause)
+        until = self.clock.now() + self.site.drain_timeout_s
+        clocks = {DrainClock.REQUESTS: until, DrainClock.WEBSOCKETS: until + self.site.websocket_timeout_s}
+        self._leaves.waited_for(leaving, DrainClock.REQUESTS, clocks, pause)
         if going_back:  # a previous release has its own for as long as it is kept, see `_keep`
-            self._leave(leaving, _sockets, self.clock.now() + self.site.websocket_timeout_s, pause)
+            clocks = {DrainClock.WEBSOCKETS: self.clock.now() + self.site.websocket_timeout_s}
+            self._leaves.waited_for(leaving, DrainClock.WEBSOCKETS, clocks, pause)
         return e.Drained()
 
-    def _leave(
-        self, slot: Slot, count: Callable[[InFlight], int], until: float, pause: Callable[[float], None]
-    ) -> None:
-        """Wait until the slot has none of what is counted, or until the time."""
-        # A counter may leak when a worker is killed, hence "none twice", and the time.
-        none = 0
-        while True:
-            left = self.proxy.in_flight(self.site, slot)
-            none = 0 if count(left) else none + 1
-            if none == 2:
-                return
-            if (left_s := until - self.clock.now()) <= 0:
-                break
-            if not none:
-                self.say(f"{slot} still has {left}; {left_s:.0f} s left")
-            pause(DRAIN_LOOK_S)
-        if not none:
-            self.say(f"the time is over; {slot} still has {left}")
-
     def _keep(self, slot: Slot | None) -> e.Event:
-        began = self.clock.now()
-        while slot and self.clock.now() < began + self.site.keep_s and not self.orders.slot_needed():
+        if slot is None:
+            return e.KeepEnded()
+        now = self.clock.now()
+        warm, sockets = now + self.site.keep_s, now + self.site.websocket_timeout_s
+        self.gives({DrainClock.WARMTH: warm, DrainClock.WEBSOCKETS: sockets})
+        while self.clock.now() < warm and not self.orders.slot_needed():
             self._pause(LOOK_S)
-        if slot and not self._is_gone(slot):
-            self._leave(slot, _sockets, began + self.site.websocket_timeout_s, self._pause)
+        if not self._is_gone(slot):
+            clocks = {DrainClock.WEBSOCKETS: sockets}
+            self._leaves.waited_for(slot, DrainClock.WEBSOCKETS, clocks, self._pause)
         return e.KeepEnded()
 
     def _stop(self, deployment: Deployment, slot: Slot | None, serving: Routing) -> e.Event:
@@ -278,17 +273,11 @@ class Performer:
         try:
             if slot:
                 self._waits.quiesced(slot)
-                self.engine.stop(self.site, slot)
+                if left := self.proxy.in_flight(self.site, slot):
+                    self.say(f"{slot} still has {left}: its application is told to stop")
+                self.engine.stop(self.site, slot, over_s=policy.goodbye_s(left))
         except errors.EngineError as error:
             return e.StopFailed(str(error))
         # Whoever goes back needs the data as they are.
         back = deployment.phase is Phase.RETIRING and self.orders.going_back()
         return e.HookDue() if is_hook_due(deployment) and not back else e.Retired()
-
-
-def _requests(left: InFlight) -> int:
-    return left.requests
-
-
-def _sockets(left: InFlight) -> int:
-    return left.sockets

@@ -75,8 +75,12 @@ class Engine(Protocol):
     def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
         """The slot's containers, one-shot ones included, hooks not; empty when none exists."""
 
-    def stop(self, site: Site, slot: Slot) -> None:
-        """Remove the slot's containers and its own networks; confirmed by looking."""
+    def stop(self, site: Site, slot: Slot, *, over_s: float = 0.0) -> None:
+        """Remove the slot's containers and its own networks; confirmed by looking.
+
+        Each is told by its stop signal, once, and has its grace period to end by itself. Replicas of the
+        service that takes the traffic are told one after the other, over so many seconds.
+        """
 
     def logs(self, site: Site, slot: Slot) -> Mapping[str, Sequence[str]]:
         """Container name -> its last 30 log lines."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway import errors
 from gateway.core.events import Event
-from gateway.core.model import Deployment, Hook, Phase, Site
+from gateway.core.model import Deployment, DrainClock, Hook, Leaving, Phase, Site
 from gateway.core.plan import Step, StopStack, SwitchUpstream
 from gateway.core.transitions import CANCELLABLE, HOOK_OF
 from gateway.deploy import Cancelled, advance, decide
@@ -31,6 +32,14 @@ class Running:
     slot_needed: threading.Event = field(default_factory=threading.Event)
     going_back: threading.Event = field(default_factory=threading.Event)
     thread: threading.Thread | None = None
+    until: Mapping[DrainClock, float] = field(default_factory=dict)  # of the step in progress
+
+    @property
+    def leaving(self) -> Leaving | None:
+        """None: nobody is given time now."""
+        d = self.deployment
+        slot = d.slot if d.phase is Phase.UNWINDING else d.previous_slot
+        return Leaving(slot, self.until) if slot and self.until else None
 
 
 class Runner:
@@ -54,8 +63,12 @@ class Runner:
         self._report(running, deployment)
         running.thread.start()
 
+    def leaving(self) -> dict[str, Leaving]:
+        """Site -> the slot that is still given time."""
+        return {site: found for site, running in list(self.running.items()) if (found := running.leaving)}
+
     def _report(self, running: Running, deployment: Deployment) -> None:
-        running.deployment = deployment
+        running.deployment, running.until = deployment, {}
         line = {"step": str(deployment.phase), "at": self._world.clock.now(), "reason": deployment.reason}
         if deployment.phase is Phase.STEPPING:
             line["share"] = deployment.shares[0]
@@ -82,6 +95,7 @@ class Runner:
                     going_back=running.going_back.is_set,
                 ),
                 say=lambda text: self._say(running, text),
+                gives=lambda until: self._give(running, until),
             )
             advance(
                 running.deployment,
@@ -133,6 +147,9 @@ class Runner:
             self._world.journal.save(deployment)
             self._report(running, deployment)
         return deployment
+
+    def _give(self, running: Running, until: Mapping[DrainClock, float]) -> None:
+        running.until = until
 
     def _say(self, running: Running, text: str) -> None:
         phase = str(running.deployment.phase)

@@ -100,7 +100,12 @@ class Views:
         }
 
     def _running(self, running: Running) -> dict[str, Any]:
-        return self.describe(running.deployment.number) | {"waiting": running.progress.waiting}
+        leaving = running.leaving
+        return self.describe(running.deployment.number) | {
+            "waiting": running.progress.waiting,
+            # Of those who may stay with what traffic has left: seconds, by clock.
+            "left_s": leaving.left_s(self._world.clock.now()) if leaving else {},
+        }
 
     def _certificate(self, found: DomainCertificate) -> dict[str, Any]:
         """As it lies in the folder now. `days_left` None: nothing there that can be used."""

@@ -68,7 +68,7 @@ def build(settings: Settings, directory: Directory, *, journal: SqliteJournal, p
         clock=clock,
     )
     runner = Runner(world)
-    metrics = Metrics(directory, world, plane)
+    metrics = Metrics(directory, world, plane, runner.leaving)
     views = Views(directory, world, runner, plane.certificates)
     return Gateway(Controller(directory, world, runner), views, metrics)
 

@@ -250,6 +250,14 @@ class EngineContract:
             assert list(engine.replicas(site, Slot.BLUE)) == []
         assert policy.running(engine.replicas(site, Slot.GREEN), site.service)
 
+    def test_a_slot_whose_replicas_are_told_one_after_the_other_is_empty_too(
+        self, engine: Engine, site: Site, release: Release
+    ) -> None:
+        start(engine, site, Slot.BLUE, release)
+        for _ in range(2):
+            engine.stop(site, Slot.BLUE, over_s=1.0)
+            assert list(engine.replicas(site, Slot.BLUE)) == []
+
     def test_logs_are_keyed_by_the_replicas_names_and_are_the_last_lines(
         self, engine: Engine, site: Site, release: Release, clock: Clock
     ) -> None:

@@ -106,6 +106,7 @@ class SimulatedWorld:
     proven: set[Slot] = field(default_factory=set)
     left_at_s: dict[Slot, float] = field(default_factory=dict)
     drained: set[Slot] = field(default_factory=set)
+    told_over_s: float | None = None  # of the last stop
     cancelled: bool = False
     ordered: bool = False
     visited: set[Phase] = field(default_factory=set)
@@ -205,8 +206,9 @@ class SimulatedWorld:
         state, code = ("exited", 3) if dead else ("running", None)
         return [Replica(self._name(slot), "app", state, None, code, oom_killed=False, restarts=0)]
 
-    def stop(self, site: Site, slot: Slot) -> None:
+    def stop(self, site: Site, slot: Slot, *, over_s: float = 0.0) -> None:
         self._ask_docker()
+        self.told_over_s = over_s
         if self.routing.serves(slot):
             raise Violation(f"{slot} is stopped while nginx sends it traffic")
         if slot in self.left_at_s and slot not in self.drained:
@@ -357,7 +359,7 @@ class SimulatedWorld:
         visited = self.visited_always and self._is_visited(slot)
         left = self.answering.get(slot, InFlight(requests=1 if visited else 0))
         over = self.now_s - self.left_at_s.get(slot, 0) >= SITE.drain_timeout_s - 0.1
-        if (not left or over) and self._phase() is not Phase.KEEPING:
+        if (not left or over) and self._phase() not in (Phase.KEEPING, Phase.RETIRING, Phase.ABORTING):
             self.drained.add(slot)
         return left
 

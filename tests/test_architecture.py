@@ -65,7 +65,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gateway.views", "gateway.controller", "gateway.metrics"),
     ("gateway.runner",),
     ("gateway.perform", "gateway.diagnose"),
-    ("gateway.jobs",),
+    ("gateway.jobs", "gateway.leaves"),
     ("gateway.deploy", "gateway.world", "gateway.progress", "gateway.directory"),
     ("gateway.adapters",),
     ("gateway.ports", "gateway.settings", "gateway.wire"),

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.adapters.certificates import CertificateFolder
 from gateway.adapters.journal import SqliteJournal
 from gateway.adapters.routing import RoutingFiles
-from gateway.core.model import Deployment, Kind, Phase, Routing, Site, Slot
+from gateway.core.model import Deployment, DrainClock, InFlight, Kind, Leaving, Phase, Routing, Site, Slot
 from gateway.core.roster import Entry, Roster, Standing
 from gateway.directory import Directory
 from gateway.errors import SettingsInvalid, Unreachable
@@ -41,6 +41,7 @@ class Gateway:
     folder: Path
     roster: Roster
     generation: str | None = "abc123"
+    leaving: dict[str, Leaving] = field(default_factory=dict)
     journal: SqliteJournal = field(init=False)
     routing: RoutingFiles = field(init=False)
 
@@ -61,6 +62,7 @@ class Gateway:
                 lambda site: self.routing.shown(site.name),
                 lambda: self.generation,
             ),
+            lambda: self.leaving,
         )
 
     def read(self) -> dict[tuple[str, ...], float]:
@@ -115,6 +117,29 @@ def test_the_slot_that_serves_is_named_with_the_release_in_it(gateway: Gateway) 
     assert [key for key in found if key[0] == "site_live"] == [("site_live", "r2", "shop", "green")]
     assert found["deployments_kept", "succeeded", "shop"] == 2
     assert found["deployments_kept", "aborted", "shop"] == 1
+
+
+def test_what_leaves_is_told_with_its_time_while_it_is_given_some(gateway: Gateway) -> None:
+    assert not [key for key in gateway.read() if key[0].startswith("leaving")]
+    gateway.world.answering[Slot.BLUE] = InFlight(3, 2)
+    clocks = {DrainClock.REQUESTS: 27.0, DrainClock.WEBSOCKETS: 87.0}
+    gateway.leaving["shop"] = Leaving(Slot.BLUE, clocks)
+    found = gateway.read()
+    assert found["leaving_in_flight", "requests", "shop", "blue"] == 3
+    assert found["leaving_in_flight", "websockets", "shop", "blue"] == 2
+    assert found["leaving_left_seconds", "requests", "shop", "blue"] == pytest.approx(27, abs=1)
+    assert found["leaving_left_seconds", "websockets", "shop", "blue"] == pytest.approx(87, abs=1)
+    gateway.world.answering[Slot.BLUE] = InFlight()
+    assert gateway.read()["leaving_in_flight", "requests", "shop", "blue"] == 0
+
+
+def test_the_time_that_is_left_is_told_though_nginx_does_not_answer(gateway: Gateway) -> None:
+    gateway.leaving["shop"] = Leaving(Slot.BLUE, {DrainClock.SESSIONS: 9.0})
+    gateway.world.nginx_answers = False
+    found = gateway.read()
+    assert found["leaving_left_seconds", "sessions", "shop", "blue"] == pytest.approx(9, abs=1)
+    assert up(found)["in_flight"] == 0
+    assert not [key for key in found if key[0] == "leaving_in_flight"]
 
 
 def test_a_live_slot_that_the_journal_does_not_know_is_told_all_the_same(gateway: Gateway) -> None:

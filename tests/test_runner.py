@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.journal import SqliteJournal
-from gateway.core.model import Deployment, Kind, Phase, Slot
+from gateway.core.model import Deployment, DrainClock, InFlight, Kind, Leaving, Phase, Slot
 from gateway.runner import HISTORY, Runner
 from gateway.world import World
 from tests.simulation import SITE, Scenario, SimulatedWorld
@@ -56,3 +56,27 @@ def test_nothing_is_forgotten_under_an_order_that_waits(world: World) -> None:
     """It may be a rollback to the very oldest, whose release was looked up before the wait."""
     run(world, slot_needed=True)
     assert len(world.journal.deployments(SITE.name)) == HISTORY + 6
+
+
+def test_it_is_known_while_it_runs_who_has_time_until_when(world: World) -> None:
+    runner, seen = Runner(world), dict[Phase, Leaving | None]()
+    simulated = world.proxy
+    assert isinstance(simulated, SimulatedWorld)
+    simulated.answering[Slot.BLUE] = InFlight(0, 1)
+    simulated.now_s, slept = 1000.0, simulated.sleep
+
+    def sleep(seconds: float) -> None:
+        seen[runner.running[SITE.name].deployment.phase] = runner.leaving().get(SITE.name)
+        slept(seconds)
+
+    simulated.sleep = sleep  # type: ignore[method-assign]
+    runner.run(SITE, world.journal.begin(replace(OLD, release="r2", slot=Slot.GREEN, previous="r1")))
+    thread = runner.running[SITE.name].thread
+    assert thread
+    thread.join(20)
+    assert seen[Phase.OBSERVING] is None
+    assert {phase: (found.slot, set(found.until)) for phase, found in seen.items() if found} == {
+        Phase.DRAINING: (Slot.BLUE, {DrainClock.REQUESTS, DrainClock.WEBSOCKETS}),
+        Phase.KEEPING: (Slot.BLUE, {DrainClock.WEBSOCKETS}),
+    }
+    assert runner.leaving() == {}

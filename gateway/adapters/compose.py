@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
+import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from docker.models.containers import Container
 
 from gateway.adapters.compose_command import PASSED_ON
-from gateway.adapters.containers import OnDocker, last_lines, translated
+from gateway.adapters.containers import RUNS, OnDocker, last_lines, stop_with_grace, translated
 from gateway.core import labels, stack
 from gateway.core.model import Release, Replica, Site, Slot
 from gateway.errors import EngineError, StackInvalid
@@ -57,7 +60,7 @@ class ComposeEngine(OnDocker):
         self._run([*project, "create", "--remove-orphans"], stdin=text, cancelled=cancelled)
         containers = self._containers(site, slot)
         for container in containers:
-            if container.labels.get("com.docker.compose.service") == site.service:
+            if _takes_traffic(container, site):
                 self._attach(container, stack.alias(site, slot))
         wanted = stack.started_with_it(model)
         if stack.has_order(model):
@@ -83,16 +86,38 @@ class ComposeEngine(OnDocker):
         return [_replica(c.attrs) for c in self._containers(site, slot) if labels.HOOK not in c.labels]
 
     @translated
-    def stop(self, site: Site, slot: Slot) -> None:
+    def stop(self, site: Site, slot: Slot, *, over_s: float = 0.0) -> None:
         if self._foreign(site, slot):
             return  # not ours to stop; a start over it was refused
+        if over_s:
+            self._stop_in_turn(site, slot, over_s)
         self._run(["-p", stack.project(site, slot), "down", "--remove-orphans"])
         if left := self._containers(site, slot):
             raise EngineError(f"still there after `compose down`: {', '.join(c.name or '?' for c in left)}")
 
+    def _stop_in_turn(self, site: Site, slot: Slot, over_s: float) -> None:
+        """The replicas that take the traffic, each at a moment of its own part of the time.
+
+        `compose down` then finds them stopped. Else it would tell them a second time, which to many servers
+        means at once.
+        """
+        serving = [c for c in self._containers(site, slot) if _takes_traffic(c, site) and c.status in RUNS]
+
+        def stop(number: int) -> None:
+            time.sleep((number + random.random()) * over_s / len(serving))
+            stop_with_grace(serving[number])
+
+        if len(serving) > 1:
+            with ThreadPoolExecutor(len(serving)) as pool:
+                list(pool.map(stop, range(len(serving))))
+
     @translated
     def logs(self, site: Site, slot: Slot) -> Mapping[str, Sequence[str]]:
         return {c.name or "?": last_lines(c) for c in self._containers(site, slot)}
+
+
+def _takes_traffic(container: Container, site: Site) -> bool:
+    return bool(container.labels.get("com.docker.compose.service") == site.service)
 
 
 def _replica(attrs: Mapping[str, Any]) -> Replica:

@@ -8,14 +8,11 @@ from collections.abc import Callable, Collection, Mapping
 from docker.errors import APIError
 from docker.models.containers import Container
 
-from gateway.adapters.containers import OWNER, OnDocker, last_lines, translated
+from gateway.adapters.containers import OWNER, RUNS, OnDocker, last_lines, stop_with_grace, translated
 from gateway.core import labels, stack
 from gateway.core.model import Deployment, Hook, HookRun, Release, Site, Slot
 from gateway.errors import EngineError
 
-RUNS = ("running", "restarting", "paused")
-# Docker's own, where the service has no stop_grace_period.
-STOP_TIMEOUT_S = 10
 # A restart policy may start again what was just stopped; it is looked at until nothing runs.
 STOP_ROUNDS = 5
 
@@ -120,8 +117,7 @@ class ComposeJobs(OnDocker):
             if not elsewhere:
                 break
             for container in elsewhere:
-                grace_s = container.attrs["Config"].get("StopTimeout")
-                container.stop(timeout=STOP_TIMEOUT_S if grace_s is None else grace_s)
+                stop_with_grace(container)
         else:
             names = ", ".join(c.name or "?" for c in elsewhere)
             raise EngineError(f"these schedulers run on though they were stopped: {names}")

@@ -23,6 +23,9 @@ from gateway.errors import EngineError, EngineUnreachable
 # after a lost state volume.
 OWNER = "gateway.network"
 LOG_LINES = 30
+RUNS = ("running", "restarting", "paused")
+# Docker's own, where the service has no stop_grace_period.
+STOP_TIMEOUT_S = 10
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -120,6 +123,12 @@ class OnDocker:
                 if entry and "file" in entry:
                     entry["file"] = host_path(entry["file"], mounts)
         return model
+
+
+def stop_with_grace(container: Container) -> None:
+    """Its stop signal, then its own grace period, however long: Docker's SDK would wait 70 s at most."""
+    grace_s = container.attrs["Config"].get("StopTimeout")
+    container.stop(timeout=STOP_TIMEOUT_S if grace_s is None else grace_s)
 
 
 def last_lines(container: Container) -> list[str]:

@@ -68,7 +68,9 @@ def command(site: str | None, as_json: bool) -> None:  # noqa: FBT001
             elif found["days_left"] < SOON_DAYS:
                 click.echo(f"  certificate of {found['domain']}: {found['days_left']} days left")
         if running := status["deployment"]:
-            waiting = f": {running['waiting']}" if running["waiting"] else ""
+            left = ", ".join(f"{clock} {left_s:.0f} s" for clock, left_s in running["left_s"].items())
+            waiting = running["waiting"] or (left and f"left: {left}")
+            waiting = f": {waiting}" if waiting else ""
             click.echo(f"  {running['deployment']} is {running['phase']} ({running['release']}){waiting}")
 
 

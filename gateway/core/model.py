@@ -248,6 +248,26 @@ class InFlight:
         return more + " and ".join(f"{n} {what}{'s' * (n != 1)}" for n, what in parts if n)
 
 
+class DrainClock(StrEnum):
+    """What may stay with a release that traffic has left, each for a time of its own."""
+
+    SESSIONS = "sessions"
+    REQUESTS = "requests"
+    WEBSOCKETS = "websockets"
+    WARMTH = "warmth"  # nothing but the release itself, for a rollback
+
+
+@dataclass(frozen=True, slots=True)
+class Leaving:
+    """A slot that traffic has left. `until`: the latest end of each clock that runs or comes next."""
+
+    slot: Slot
+    until: Mapping[DrainClock, float]  # seconds since the epoch
+
+    def left_s(self, now: float) -> dict[str, float]:
+        return {str(clock): max(0.0, round(until - now, 1)) for clock, until in self.until.items()}
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
     """Answers counted since the routing became observed."""

@@ -202,7 +202,9 @@ def describe(site: Site, deployment: Deployment) -> list[str]:
         )
     if d.previous:
         lines.append(f"let {d.previous} finish its requests (at most {site.drain_timeout_s:g} s)")
-        lines.append(f"keep {d.previous} warm for {site.keep_s:g} s, then stop it")
+        longer = f", its WebSockets up to {site.websocket_timeout_s:g} s"
+        longer = longer if site.websocket_timeout_s > site.keep_s else ""
+        lines.append(f"keep {d.previous} warm for {site.keep_s:g} s{longer}, then stop it")
     lines += _hook(site, d, Hook.CONTRACT, f"no rollback to a release before {d.release} from then on")
     return lines + _hook(site, d, Hook.ON_FAILURE, f"only if {d.release} did not stay")
 

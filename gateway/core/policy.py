@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gateway.core.model import Replica, Sample, Site
+from gateway.core.model import InFlight, Replica, Sample, Site
 
 # Fewer answers than this say nothing about a share.
 MIN_SAMPLE = 20
 # A candidate that is slower by less is not slow, whatever the ratio.
 MIN_SLOWER_S = 0.05
+# Clients whose WebSocket is closed come back at once: a new connection each, and often a log-in.
+RETURNS_PER_S, LONGEST_GOODBYE_S = 100, 30.0
 
 
 KILLED = 128 + 9  # by SIGKILL
@@ -89,3 +91,8 @@ def worse(candidate: Sample, live: Sample, site: Site) -> str:
 
 def _of(sample: Sample, count: int) -> str:
     return f"{count} of {sample.requests} ({count / sample.requests:.1%})"
+
+
+def goodbye_s(left: InFlight) -> float:
+    """Seconds over which replicas are told to stop: not all clients of their WebSockets return at once."""
+    return min(left.sockets / RETURNS_PER_S, LONGEST_GOODBYE_S)

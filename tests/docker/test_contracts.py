@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -25,7 +27,7 @@ from gateway.core.model import Hook, InFlight, Release, Routing, Site, Slot
 from gateway.core.roster import Roster
 from gateway.errors import AgentUnreachable, ProxyError
 from gateway.ports import Clock, DataPlane, Engine, Jobs, Proxy
-from tests.contracts import LOG_LINES, EngineContract, JobsContract, ProxyContract
+from tests.contracts import LOG_LINES, EngineContract, JobsContract, ProxyContract, start
 from tests.docker.conftest import ENV, SITE, Plane, docker, eventually, ready_proxy, running_plane
 
 pytestmark = pytest.mark.docker
@@ -201,6 +203,40 @@ class TestComposeEngine(OnCompose, EngineContract):
     @pytest.fixture
     def world(self, site: Site, network: str, monkeypatch: pytest.MonkeyPatch) -> AroundDocker:
         return AroundDocker(site, network, monkeypatch)
+
+
+REPLICAS, OVER_S = 4, 4.0
+REPLICATED_STACK = f"""
+services:
+  app:
+    image: gateway-lab/python:3
+    entrypoint: ["sh", "-c", "trap 'sleep 1; exit 0' TERM; while :; do sleep 0.1; done"]
+    stop_signal: SIGTERM
+    scale: {REPLICAS}
+"""
+
+
+class TestManyReplicas(OnCompose):
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Site:
+        file = tmp_path / "stack.yaml"
+        file.write_text(REPLICATED_STACK)
+        return replace(SITE, name=f"c{uuid.uuid4().hex[:8]}", stack_file=str(file))
+
+    def test_each_is_told_once_in_its_part_of_the_time_and_ends_by_itself(
+        self, engine: Engine, site: Site, release: Release
+    ) -> None:
+        start(engine, site, Slot.BLUE, release)
+        since = f"{time.time():.3f}"
+        engine.stop(site, Slot.BLUE, over_s=OVER_S)
+        mine = ["--filter", f"label=com.docker.compose.project={stack.project(site, Slot.BLUE)}"]
+        times = ["--since", since, "--until", f"{time.time():.3f}", "--format", "{{json .}}"]
+        events = [json.loads(line) for line in docker("events", *mine, *times).stdout.splitlines()]
+        told = [event["timeNano"] / 1e9 for event in events if event["Action"] == "kill"]
+        codes = [event["Actor"]["Attributes"]["exitCode"] for event in events if event["Action"] == "die"]
+        assert len(told) == REPLICAS
+        assert codes == ["0"] * REPLICAS
+        assert max(told) - min(told) >= OVER_S * (REPLICAS - 2) / REPLICAS
 
 
 JOBS_STACK = """

@@ -15,13 +15,16 @@ from tests.e2e.stacks import with_service
 
 pytestmark = pytest.mark.docker
 
-# Echoes what a WebSocket sends; told to stop, it says goodbye to each and ends. /slow?N takes N seconds.
+# RFC 6455 section 7.4.1: "going away".
+GOODBYE = b"\x88\x02" + (1001).to_bytes(2, "big")
+# Echoes what a WebSocket sends; told to stop, it says goodbye to each and ends. A POST is answered when its
+# body's last word has come.
 APP = """\
 import os, signal, socket, threading, time
 server, peers = socket.create_server(("", 8000)), set()
 def goodbye(*_):
     for peer in list(peers):
-        peer.sendall(b"goodbye")
+        peer.sendall(b"\\x88\\x02\\x03\\xe9")
     os._exit(0)
 signal.signal(signal.SIGTERM, goodbye)
 def serve(peer):
@@ -34,9 +37,10 @@ def serve(peer):
         while data := peer.recv(100):
             peer.sendall(data)
         peers.discard(peer)
-    elif head.startswith(b"GET /slow?"):
-        time.sleep(float(head.split()[1].partition(b"?")[2]))
-    peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 2\\r\\nConnection: close\\r\\n\\r\\nok")
+    while head.startswith(b"POST") and not head.endswith(b"the end"):
+        head += peer.recv(4096)
+    release = os.environ["RELEASE"].encode()
+    peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: 1\\r\\nConnection: close\\r\\n\\r\\n" + release)
     peer.close()
 while True:
     threading.Thread(target=serve, args=(server.accept()[0],), daemon=True).start()
@@ -91,29 +95,41 @@ def test_a_websocket_whose_time_is_over_hears_goodbye_of_its_application_and_not
     start_gateway: Start,
 ) -> None:
     """Not even when the next deploy waits for the slot."""
-    gateway = started(start_gateway, GATEWAY_WEBSOCKET_TIMEOUT_S="6")
+    gateway = started(start_gateway, GATEWAY_WEBSOCKET_TIMEOUT_S="6", GATEWAY_DRAIN_TIMEOUT_S="1")
     with websocket(gateway) as peer:
         assert gateway.deploy(2).code == 0
         switched = time.monotonic()
         assert echoes(peer)
         assert gateway.deploy(3, "--detach").code == 0  # it came after the slot was free
-        assert peer.recv(16) == b"goodbye"
+        assert peer.recv(16) == GOODBYE
         assert peer.recv(16) == b""
     assert time.monotonic() - switched > 5
     wait_for(lambda: gateway.phase() == "none", "the next deployment ends")
 
 
-def test_a_slow_request_is_waited_for_and_the_drain_ends_with_it(start_gateway: Start) -> None:
-    gateway = started(start_gateway, GATEWAY_DRAIN_TIMEOUT_S="30")
+def test_a_long_upload_ends_on_the_release_that_it_began_on_and_the_drain_ends_with_it(
+    start_gateway: Start,
+) -> None:
+    gateway = started(start_gateway, GATEWAY_DRAIN_TIMEOUT_S="60", GATEWAY_STREAM_UPLOADS="on")
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as peer:
-        peer.sendall(b"GET /slow?5 HTTP/1.1\r\nHost: site.test\r\n\r\n")
+        peer.sendall(b"POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 12\r\n\r\nfrom ")
         wait_for(lambda: slot(gateway, "r1")["requests"] == 1, "it is in flight")
         assert gateway.deploy(2, "--detach").code == 0
-        assert b"200 OK" in peer.recv(4096)
+        wait_for(lambda: gateway.phase() == "draining", "it is waited for")
+        told = gateway.cli("status", gateway.site, "--json").final["deployment"]["left_s"]
+        assert 0 < told["requests"] < 60 < told["websockets"] <= 120
+        assert f'gateway_leaving_in_flight{{kind="requests",site="{gateway.site}",slot="blue"}} 1.0' in (
+            gateway.cli("metrics").out.splitlines()
+        )
+        peer.sendall(b"the end")
+        answer = peer.recv(4096)
         answered = time.time()
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.endswith(b"1")
     wait_for(lambda: gateway.phase() == "none", "the deployment ends")
     history = map(json.loads, gateway.cli("history", gateway.site, "--json").out.splitlines())
     (timeline,) = [deployment["timeline"] for deployment in history if deployment["release"] == "r2"]
     (drained,) = [each["at"] for each in timeline if each["phase"] == "keeping"]
+    print(f"the drain ended {drained - answered:.3f} s after its last request")
     # How soon, test_every_kind says by a median: this is one drain, perhaps on a busy machine.
     assert -0.05 < drained - answered < 5
