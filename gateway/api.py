@@ -51,8 +51,8 @@ def create_app(controller: Controller, views: Views, metrics: Metrics) -> Starle
         "switch": lambda site, body: told(controller.switch(site, body.get("slot"))),
         "abort": lambda site, body: told(controller.abort(site)),
         "cleanup": lambda site, body: controller.cleanup(site),
-        "status": lambda site, body: views.status(site),
-        "history": lambda site, body: views.history(site),
+        **_doors(controller, views),
+        **_looks(views),
     }
 
     async def verb(request: HttpRequest) -> Response:
@@ -87,6 +87,21 @@ def create_app(controller: Controller, views: Views, metrics: Metrics) -> Starle
         Route("/deployments/{number:int}/progress", progress),
     ]
     return Starlette(routes=routes, exception_handlers={errors.GatewayError: _refused, Exception: _bug})
+
+
+def _looks(views: Views) -> dict[str, Callable[[str, Body], Any]]:
+    return {
+        "status": lambda site, body: views.status(site),
+        "history": lambda site, body: views.history(site),
+    }
+
+
+def _doors(controller: Controller, views: Views) -> dict[str, Callable[[str, Body], Any]]:
+    return {
+        "pause": lambda site, body: views.admitted(site, controller.pause(site, _seconds(body))),
+        "resume": lambda site, body: views.admitted(site, controller.unpause(site)),
+        "maintenance": lambda site, body: views.admitted(site, controller.maintenance(site, _to(body))),
+    }
 
 
 def _measured(metrics: Metrics) -> dict[str, Any]:
@@ -127,6 +142,17 @@ def _request(body: Body) -> Request:
 def _rollback(body: Body) -> dict[str, Any]:
     across = ACCEPT if body.get("force") is True else REFUSE
     return {"to": body.get("to"), "by": body.get("by", ""), "across": across}
+
+
+def _seconds(body: Body) -> float:
+    found = body.get("for_s")
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise errors.UsageError("for_s must be a number of seconds")
+    return float(found)
+
+
+def _to(body: Body) -> str:
+    return str(body.get("to"))
 
 
 def _ndjson(lines: Iterator[Line]) -> Iterator[str]:

@@ -8,12 +8,14 @@ from typing import Any
 
 from gateway import errors
 from gateway.core import policy
+from gateway.core.admission import LONGEST_PAUSE_S, Admission, Door
 from gateway.core.history import contracted_since, release_before
 from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
 from gateway.core.plan import Request, candidate
 from gateway.core.roster import Standing
 from gateway.core.transitions import CANCELLABLE, PAST_ITS_WAY_BACK, TERMINAL, WAITING
 from gateway.directory import Directory
+from gateway.perform import CONFIRM_TIMEOUT_S, LOOK_S
 from gateway.runner import Runner, Running
 from gateway.world import World
 
@@ -21,6 +23,7 @@ log = logging.getLogger("gateway")
 # How long an order waits until the slot that it needs is free.
 STOP_WAIT_S = 120.0
 REFUSE, ACCEPT = "refuse", "accept"
+ON, OFF = "on", "off"
 # Its thread needs no more than to be waited for.
 LEAVES_THE_SITE = (*WAITING, *PAST_ITS_WAY_BACK, *TERMINAL)
 
@@ -186,6 +189,51 @@ class Controller:
             self._world.journal.cancel(running.deployment.number)
             return Order(running.deployment, back=True)
 
+    def pause(self, name: str, for_s: float) -> Admission:
+        """Hold new requests until the site is resumed or switched, at most so long."""
+        site = self.site(name)
+        if not 0 < for_s <= LONGEST_PAUSE_S:
+            raise errors.UsageError(f"a pause takes more than 0 and up to {LONGEST_PAUSE_S:g} s")
+        with self._runner.lock(site.name):
+            if self._world.live(site)[0] is None:
+                raise errors.UsageError(f"no release of {site.name} is live: there is nothing to wait for")
+            if self._world.proxy.admission(site).door is Door.MAINTENANCE:
+                raise errors.UsageError(
+                    f"{site.name} is in maintenance; `gateway maintenance {site.name} off` ends that"
+                )
+            return self._admit(site, Admission(Door.PAUSED, self._world.clock.now() + for_s))
+
+    def unpause(self, name: str) -> Admission:
+        """Let in who is held, to what is live now. A site in maintenance stays so."""
+        return self._end(name, Door.PAUSED)
+
+    def maintenance(self, name: str, wanted: str) -> Admission:
+        """Answer with the maintenance page, or no more: ON, OFF. Ends a pause."""
+        if wanted not in (ON, OFF):
+            raise errors.UsageError(f"maintenance is {ON} or {OFF}, not {wanted!r}")
+        if wanted == OFF:
+            return self._end(name, Door.MAINTENANCE)
+        site = self.site(name)
+        with self._runner.lock(site.name):
+            return self._admit(site, Admission(Door.MAINTENANCE))
+
+    def _end(self, name: str, door: Door) -> Admission:
+        site = self.site(name)
+        with self._runner.lock(site.name):
+            now = self._world.proxy.admission(site)
+            return self._admit(site, Admission()) if now.door is door else now
+
+    def _admit(self, site: Site, admission: Admission) -> Admission:
+        """Order it and look until nginx says so. Raises ProxyError."""
+        proxy, clock = self._world.proxy, self._world.clock
+        deadline = clock.now() + CONFIRM_TIMEOUT_S
+        proxy.admit(site, admission)
+        while proxy.admission(site).door is not admission.door:
+            if clock.now() >= deadline:
+                raise errors.ProxyError(f"nginx does not say that {site.name} is {admission.door}")
+            clock.sleep(LOOK_S)
+        return admission
+
     def cleanup(self, name: str) -> dict[str, Any]:
         """Stop what a slot holds that neither answers nor belongs to a deployment.
 
@@ -198,6 +246,7 @@ class Controller:
             self._free_the_slot(site)
             if dropped:
                 self._world.proxy.publish(site, Routing())
+                self._world.proxy.admit(site, Admission())
             live = None if dropped else self._world.live(site)[0]
             stopped = []
             for slot in Slot:

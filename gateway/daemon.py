@@ -30,7 +30,7 @@ from gateway.metrics import Metrics
 from gateway.paths import CONTROLLER_SOCKET as SOCKET
 from gateway.settings import Settings
 from gateway.settings.parsing import at_start
-from gateway.wiring import Gateway, build, journal_of, local_plane, remote_agent
+from gateway.wiring import Gateway, build, journal_of, local_plane, remote_agent, routing_files
 
 log = logging.getLogger("gateway")
 # How often the controller tells the agent which sites wait, and hears which sites there are.
@@ -56,7 +56,9 @@ def run_both(settings: Settings) -> None:
     agent = live.reconciler(os.environ, settings, waiting=journal.in_progress)
     # The sites are the agent's to say; which of them wait for a deployment is the controller's.
     directory = Directory(lambda: agent.roster, agent.forget)
-    gateway = build(settings, directory, journal=journal, plane=local_plane(settings))
+    files = routing_files(settings)
+    gateway = build(settings, directory, journal=journal, plane=local_plane(files, settings))
+    live.hold(files)
     agent.reconcile()
     gateway.controller.resume()
     live.watch(settings, agent)
@@ -71,9 +73,11 @@ def run_agent(settings: Settings) -> None:
     def roster(names: Collection[str]) -> Roster:
         return agent.reconcile() if waiting.told(names) else agent.roster
 
+    files = routing_files(settings)
+    live.hold(files)
     agent.reconcile()
     live.watch(settings, agent)
-    asked = Agent(local_plane(settings), roster, agent.forget)
+    asked = Agent(local_plane(files, settings), roster, agent.forget)
     host, port = settings.agent
     _serve(create_agent_app(asked, token), host=host, port=port)
 

@@ -5,6 +5,7 @@ ROUTING_DIR = "/dev/shm/gateway/routing"  # always a tmpfs in a Docker container
 # In a folder for root alone: who reaches it can deploy; nginx's workers must not.
 CONTROLLER_SOCKET = f"{RUN_DIR}/control/controller.sock"
 NGINX_SOCKET = f"{RUN_DIR}/nginx.sock"
+HOLD_SOCKET = f"{RUN_DIR}/hold.sock"  # where nginx asks for requests to paused sites
 OBSERVED_LOG = "/dev/shm/gateway/observed.log"
 # nginx.conf in the image includes live/main.conf and live/http.conf; `live` leads to a generation.
 CONF_DIR = f"{RUN_DIR}/conf"

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from gateway.core.admission import Admission
 from gateway.core.model import (
     Deployment,
     Hook,
@@ -30,6 +31,15 @@ class Proxy(Protocol):
 
     def serving(self, site: Site) -> Routing:
         """What nginx itself says that it serves now."""
+
+    def admit(self, site: Site, admission: Admission) -> None:
+        """Order who is let in: durable, then atomic. Idempotent. Does not confirm.
+
+        A pause ends at its bound, and as soon as a routing with another slot is published.
+        """
+
+    def admission(self, site: Site) -> Admission:
+        """Who is let in now, as nginx itself says."""
 
     def probe(self, site: Site, slot: Slot) -> ProbeResult:
         """One request of the site's probe to the slot through nginx's own upstream."""

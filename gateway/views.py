@@ -7,6 +7,7 @@ from typing import Any
 
 from gateway import errors
 from gateway.core import policy, stack
+from gateway.core.admission import Admission, Door
 from gateway.core.model import Deployment, Release, Site
 from gateway.core.plan import Request, candidate, describe
 from gateway.core.roster import Entry, Standing
@@ -68,6 +69,8 @@ class Views:
         site = entry.site
         if site is None:
             nothing: dict[str, Any] = {
+                "door": "open",
+                "paused_s": None,
                 "live": None,
                 "release": None,
                 "slots": {},
@@ -91,7 +94,9 @@ class Views:
                 "in_flight": in_flight,
                 "sessions": self._world.proxy.sample(site, slot).sessions,  # that stayed when it was replaced
             }
+        admission = Admission() if dropped else self._world.proxy.admission(site)
         return told | {
+            **self.admitted(name, admission),
             "live": str(live) if live else None,
             "release": release,
             "slots": slots,
@@ -105,6 +110,15 @@ class Views:
             "waiting": running.progress.waiting,
             # Of those who may stay with what traffic has left: seconds, by clock.
             "left_s": leaving.left_s(self._world.clock.now()) if leaving else {},
+        }
+
+    def admitted(self, name: str, admission: Admission) -> dict[str, Any]:
+        """`paused_s`: seconds until a pause ends by itself."""
+        left = admission.until - self._world.clock.now() if admission.door is Door.PAUSED else None
+        return {
+            "site": name,
+            "door": str(admission.door),
+            "paused_s": None if left is None else max(0.0, round(left, 1)),
         }
 
     def _certificate(self, found: DomainCertificate) -> dict[str, Any]:

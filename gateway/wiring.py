@@ -42,13 +42,16 @@ def journal_of(settings: Settings) -> SqliteJournal:
     return SqliteJournal(Path(settings.state_dir) / "journal.sqlite3", SystemClock())
 
 
-def local_plane(settings: Settings) -> DataPlane:
+def routing_files(settings: Settings) -> RoutingFiles:
+    return RoutingFiles(ROUTING_DIR, settings.state_dir)
+
+
+def local_plane(files: RoutingFiles, settings: Settings) -> DataPlane:
     """The nginx beside us."""
-    files = RoutingFiles(ROUTING_DIR, settings.state_dir)
     return DataPlane(
         proxy=NginxProxy(files, ObservedAnswers()),
         certificates=_certificates(settings.certs_dir),
-        routing=lambda site: files.shown(site.name),
+        routing=lambda site: files.shown(site.name).routing,
         generation=NginxMaster().generation,
     )
 

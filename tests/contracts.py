@@ -14,6 +14,7 @@ from typing import Protocol
 import pytest
 
 from gateway.core import policy
+from gateway.core.admission import Admission, Door
 from gateway.core.model import (
     Deployment,
     Hook,
@@ -91,6 +92,8 @@ class ProxyContract:
             with pytest.raises(ProxyError):
                 silent.serving(site)
             with pytest.raises(ProxyError):
+                silent.admission(site)
+            with pytest.raises(ProxyError):
                 silent.in_flight(site, Slot.BLUE)
             found = silent.probe(site, Slot.BLUE)
         assert (found.ok, found.status) == (False, None)
@@ -104,6 +107,41 @@ class ProxyContract:
         with world.silent() as silent:
             silent.publish(site, GREEN)
         assert proxy.serving(site) == GREEN
+
+    @pytest.mark.parametrize("door", Door)
+    def test_who_is_let_in_is_as_ordered_and_changes_nothing_of_the_routing(
+        self, proxy: Proxy, site: Site, world: Around, door: Door
+    ) -> None:
+        routing = Routing(Slot.GREEN, release="r2", held="r1")
+        proxy.publish(site, routing)
+        until = round(world.clock.now()) + 60.0 if door is Door.PAUSED else 0.0
+        for _ in range(2):
+            proxy.admit(site, Admission(door, until))
+            assert proxy.admission(site) == Admission(door, until)
+        proxy.publish(site, GREEN)
+        assert (proxy.serving(site), proxy.admission(site)) == (GREEN, Admission(door, until))
+        proxy.admit(site, Admission())
+        assert (proxy.serving(site), proxy.admission(site)) == (GREEN, Admission())
+
+    def test_a_switch_ends_a_pause_for_good_but_not_a_maintenance(
+        self, proxy: Proxy, site: Site, world: Around
+    ) -> None:
+        for order, left in (
+            (Admission(Door.PAUSED, round(world.clock.now()) + 60.0), Admission()),
+            (Admission(Door.MAINTENANCE), Admission(Door.MAINTENANCE)),
+        ):
+            proxy.publish(site, BLUE)
+            proxy.admit(site, order)
+            for routing in (Routing(Slot.GREEN, observed=True), BLUE):
+                proxy.publish(site, routing)
+                assert (proxy.serving(site), proxy.admission(site)) == (routing, left)
+        proxy.admit(site, Admission())
+
+    def test_a_pause_ends_by_itself(self, proxy: Proxy, site: Site, world: Around) -> None:
+        proxy.publish(site, BLUE)
+        proxy.admit(site, Admission(Door.PAUSED, world.clock.now() + 0.5))
+        assert proxy.admission(site).door is Door.PAUSED
+        eventually(world.clock, lambda: proxy.admission(site) == Admission())
 
     def test_a_probe_passes_where_an_application_answers_before_any_visitor_comes(
         self, proxy: Proxy, site: Site

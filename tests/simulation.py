@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from gateway.core import stack
+from gateway.core.admission import Admission, Ordered
 from gateway.core.events import Event, HookFailed
 from gateway.core.model import (
     Deployment,
@@ -96,6 +97,7 @@ class SimulatedWorld:
     now_s: float = 0.0
     calls: int = 0
     routing: Routing = field(default_factory=Routing)
+    ordered_admission: Ordered = field(default_factory=lambda: Ordered(Admission()))
     running: dict[Slot, str | None] = field(default_factory=lambda: dict.fromkeys(Slot))
     foreign: set[Slot] = field(default_factory=set)  # somebody else's containers have the slot's name
     docker_answers: bool = True
@@ -300,6 +302,8 @@ class SimulatedWorld:
         if back and self._phase() not in (Phase.REVERTING, Phase.UNWINDING):
             raise Violation("visitors are sent back and forth")
         self._leave(routing)
+        if self.ordered_admission.at(routing.slot, now=self.now_s) == Admission():
+            self.ordered_admission = Ordered(Admission())
         self._note_share(routing)
         self.routing = routing
         self.samples |= {slot: Sample() for slot in Slot if _counts(routing, slot)}
@@ -334,6 +338,15 @@ class SimulatedWorld:
         self._call()
         if self._proxy_is_dead():
             raise ProxyError("nginx does not answer")
+
+    def admit(self, site: Site, admission: Admission) -> None:
+        self._call()
+        self.ordered_admission = Ordered(admission, self.routing.slot)
+        self._effect_done()
+
+    def admission(self, site: Site) -> Admission:
+        self._ask_nginx()
+        return self.ordered_admission.at(self.routing.slot, now=self.now_s)
 
     def serving(self, site: Site) -> Routing:
         self._ask_nginx()

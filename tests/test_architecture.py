@@ -80,7 +80,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gateway.core.roster", "gateway.core.parseback"),
     ("gateway.core.servers",),
     ("gateway.core.transitions",),
-    ("gateway.core.events", "gateway.core.syntax", "gateway.core.debounce"),
+    ("gateway.core.admission", "gateway.core.events", "gateway.core.syntax", "gateway.core.debounce"),
     ("gateway.core.model", "gateway.errors", "gateway.paths", "gateway.dial"),
     ("gateway.core.serving",),
 )

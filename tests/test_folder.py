@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.folder import LARGEST_BYTES, Folder, Texts, merged, read_folder
+from gateway.adapters.folder import LARGEST_BYTES, LARGEST_PAGE_BYTES, Folder, Texts, merged, read_folder
 from gateway.settings.sources import SiteFile
 
 
@@ -101,3 +101,25 @@ def test_what_is_known_of_a_text_is_used_for_that_very_text_only(tmp_path: Path)
         (site,) = read_folder(tmp_path, known=known).files or ()
         assert site.values == {"A": content[-1]}
         assert list(known) == [content]
+
+
+def test_a_maintenance_page_is_for_one_site_or_for_all_others(tmp_path: Path) -> None:
+    pages = read(tmp_path, {"maintenance.html": "all", "maintenance/shop.html": "{{ $x }}"}).pages
+    assert [pages.of(site) for site in ("shop", "blog")] == ["{{ $x }}", "all"]
+    assert read(tmp_path / "none", {}).pages.of("shop") is None
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b"\xff", "is not UTF-8"),
+        ("#" * (LARGEST_PAGE_BYTES + 1), f"is larger than {LARGEST_PAGE_BYTES} bytes"),
+    ],
+)
+def test_a_page_that_can_t_be_used_is_told_and_there_is_none(
+    tmp_path: Path, content: str | bytes, problem: str
+) -> None:
+    found = read(tmp_path, {"maintenance.html": content, "maintenance/shop.html": content})
+    assert set(found.pages.problems) == {f"maintenance.html: {problem}", f"maintenance/shop.html: {problem}"}
+    assert found.problems == ()
+    assert found.pages.of("shop") is None

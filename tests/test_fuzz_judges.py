@@ -138,7 +138,11 @@ def test_a_snippet_that_nobody_looked_at_is_seen_by_one_judge_alone(
 
 def test_a_snippet_that_comes_out_as_another_is_seen_by_the_twin(monkeypatch: pytest.MonkeyPatch) -> None:
     original = texts.SiteTexts._text
-    monkeypatch.setattr(texts.SiteTexts, "_text", lambda *args: original(*args).replace("DENY", "ALLOW"))
+
+    def changed(*args: Any, **named: Any) -> str:
+        return original(*args, **named).replace("DENY", "ALLOW")
+
+    monkeypatch.setattr(texts.SiteTexts, "_text", changed)
     seen_by("twin", Case(ONE, snippets={"site": Snippet("add_header X-Frame-Options DENY;")}), "rendered: ")
 
 

@@ -59,7 +59,7 @@ class Gateway:
             DataPlane(
                 self.world,
                 lambda site: CertificateFolder(self.folder / "certs", now=NOW).of(site),
-                lambda site: self.routing.shown(site.name),
+                lambda site: self.routing.shown(site.name).routing,
                 lambda: self.generation,
             ),
             lambda: self.leaving,

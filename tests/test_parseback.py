@@ -16,7 +16,7 @@ from tests.settings_cases import INJECTION
 SHOP = Site("shop", ("shop.test", "*.shop.test"), "app", 8000, "/stacks/stack.yaml")
 PAIR = Certificate("chain", "key", expires_at=0)
 PLACE = Place(http_port=8080, routing_dir="/r", tls_dir="/t", edge=Edge(http3=True))
-FRAME = Frame(8080, PLACE.edge, "/t", "/r")
+FRAME = Frame(8080, PLACE.edge, "/t", "/r", PLACE.conf_dir, PLACE.run_dir)
 
 
 def rendered(site: Site, certificates: dict[str, Certificate] | None = None) -> str:

@@ -53,7 +53,8 @@ def test_what_a_steady_site_sends_a_request_to_is_a_literal(text: str) -> None:
     targets = re.findall(r"proxy_pass (\S+);", text)
     for name, slot in ((name, slot) for name in ("shop", "blog") for slot in Slot):
         assert targets.count(f"http://{name}_{slot}") == 1
-    assert sum("$" not in target for target in targets) == 4
+    held = {f"http://unix:/s/hold.sock:/{name}" for name in ("shop", "blog")}  # no upstream is looked for
+    assert sum("$" not in target for target in targets if target not in held) == 4
 
 
 @pytest.mark.parametrize(("kind", "slot"), [("-f", "blue"), ("-d", "green")])
@@ -118,9 +119,20 @@ def test_what_is_not_steady_goes_where_its_name_says(text: str) -> None:
 
 
 def test_the_name_is_read_once_so_that_a_rename_between_tests_hides_nothing(text: str) -> None:
+    location = block(site_server(text, SHOP_DOMAINS), "location /")
+    assert location.count("$gateway_choice;") == 1
+    assert (
+        location.index("(-d shop/slot)") < location.index("$gateway_choice;") < location.index("($gateway_to")
+    )
+
+
+def test_whoever_was_held_is_sent_by_the_name_alone_which_nobody_read_for_him_before(text: str) -> None:
+    """nginx reads it once a request."""
     server = site_server(text, SHOP_DOMAINS)
-    assert server.count("$gateway_choice;") == 1
-    assert server.index("(-d shop/slot)") < server.index("$gateway_choice;") < server.index("($gateway_to")
+    assert "-f " not in block(server, "location @live")
+    assert block(server, "location @live").count("$gateway_choice;") == 1
+    before = block(server, "location /").partition("return 418;")[0] + block(server, "location @hold")
+    assert not re.search(r"\$gateway_(choice|routing|now|to)\b", before)
 
 
 def test_a_site_without_steps_is_not_charged_for_those_of_others(text: str) -> None:
@@ -135,7 +147,7 @@ def test_a_site_without_steps_is_not_charged_for_those_of_others(text: str) -> N
 def test_nginx_says_what_it_serves_by_the_very_same_name(text: str) -> None:
     said = block(text, "location ~ ^/serving/(?<gateway_site>[a-z0-9-]+)$")
     assert "root /r/$gateway_site;" in said
-    assert 'return 200 "$gateway_routing\\n";' in said
+    assert 'return 200 "$gateway_shown\\n";' in said
 
 
 def test_the_counting_limit_never_refuses_and_the_idle_question_does(text: str) -> None:
@@ -186,9 +198,10 @@ def test_the_resolver_can_be_chosen() -> None:
 def test_a_plain_site_pays_for_nothing_that_is_off(text: str) -> None:
     """And what it tells the application is inherited: one directive of its own would drop them all."""
     own = render([SHOP], PLACE).files["sites/shop.conf"]
-    server = site_server(own, SHOP_DOMAINS)
+    server = site_server(own, SHOP_DOMAINS).replace(block(own, "location = /.gateway/hold/shop"), "")
     for absent in ("proxy_set_header", "add_header_inherit", "gzip", "limit_req", "map ", "ssl", "timeout"):
         assert absent not in server
+    assert "$gateway_asked" not in own
     assert "limit_conn_zone" not in own
     for absent in ("ssl_protocols", "real_ip", "geo ", "$gateway_forwarded_for", "http2", "quic"):
         assert absent not in render([SHOP], PLACE).files["http.conf"]
@@ -203,8 +216,10 @@ def test_the_steady_tests_come_before_everything_else_that_decides(text: str) ->
         "root",
         "open_file_cache",
         "open_file_cache_valid",
-        *("if", "if", "set", "if", "error_page", "return"),
+        # Whether it is closed is asked where it is not steady, and asked for nowhere else.
+        *("if", "if", "if", "error_page", "set", "if", "error_page", "recursive_error_pages", "return"),
     ]
+    assert "auth_request" not in location
 
 
 def test_a_renewed_certificate_is_another_generation() -> None:

@@ -53,7 +53,7 @@ def made(tmp_path: Path) -> Files:
 @pytest.mark.parametrize("routing", EVERY, ids=lambda routing: routing.flag)
 def test_what_is_published_is_what_is_shown_and_kept(made: Files, routing: Routing) -> None:
     made.files.publish("shop", routing)
-    assert made.files.shown("shop") == made.files.kept("shop") == routing
+    assert made.files.shown("shop").routing == made.files.kept("shop").routing == routing
     assert routing_from_flag(routing.flag) == routing
 
 
@@ -89,7 +89,7 @@ def test_a_steady_slot_is_left_or_watched_only_when_nginx_has_forgotten_it(
     made.files.publish("shop", BLUE)
     made.files.publish("shop", after)
     assert made.waits == [("blue-awake", REMEMBERED_S)]
-    assert made.files.shown("shop") == after
+    assert made.files.shown("shop").routing == after
 
 
 def test_what_was_awake_for_long_enough_is_left_at_once(made: Files) -> None:
@@ -131,7 +131,7 @@ def test_what_no_version_of_ours_wrote_is_written_over(made: Files) -> None:
     (made.folder / "shop").unlink()
     (made.folder / "shop").symlink_to(".states/purple")
     made.files.publish("shop", GREEN)
-    assert made.files.shown("shop") == GREEN
+    assert made.files.shown("shop").routing == GREEN
 
 
 def test_sites_that_are_published_at_the_same_time_find_the_state_whole(tmp_path: Path) -> None:

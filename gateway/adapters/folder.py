@@ -1,4 +1,4 @@
-"""The config folder, read as one snapshot: .env, site files, snippets, own templates."""
+"""The config folder, read as one snapshot: .env, site files, snippets, own templates, maintenance pages."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dotenv.parser import parse_stream
 from gateway.settings.sources import SiteFile
 
 LARGEST_BYTES = 1 << 20
+LARGEST_PAGE_BYTES = 256 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,17 @@ class Snippet:
 
 
 @dataclass(frozen=True, slots=True)
+class Pages:
+    """What visitors get while a site is closed, by site; "" is for all others. `problems`: unusable files."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+    def of(self, site: str) -> str | None:
+        return self.texts.get(site, self.texts.get(""))
+
+
+@dataclass(frozen=True, slots=True)
 class Folder:
     """`files` None: there is no sites/. `problems` are those of .env and the templates."""
 
@@ -36,6 +48,7 @@ class Folder:
     snippets: Mapping[str, Snippet] = field(default_factory=dict)
     templates: Mapping[str, str] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+    pages: Pages = field(default_factory=Pages)
 
 
 class Texts(dict[str, tuple[dict[str, str], list[str]]]):
@@ -62,6 +75,7 @@ def read_folder(path: Path, *, env_file: Path | None = None, known: Texts | None
         _snippets(path / "snippets"),
         templates,
         tuple(problems),
+        _pages(path),
     )
 
 
@@ -112,6 +126,20 @@ def _snippets(path: Path) -> dict[str, Snippet]:
     return found
 
 
+def _pages(path: Path) -> Pages:
+    """`maintenance.html`, and one for a site: `maintenance/<site>.html`."""
+    texts, problems = {}, []
+    named = {file.name.removesuffix(".html"): file for file in _files(path / "maintenance", ".html")}
+    if (path / "maintenance.html").exists():
+        named[""] = path / "maintenance.html"
+    for site, file in named.items():
+        try:
+            texts[site] = _text(file, LARGEST_PAGE_BYTES)
+        except ValueError as error:
+            problems.append(f"{file.relative_to(path)}: {error}")
+    return Pages(texts, tuple(problems))
+
+
 def _files(path: Path, suffix: str) -> list[Path]:
     """By name; without hidden ones, which editors and mounts leave."""
     if not path.is_dir():
@@ -119,13 +147,13 @@ def _files(path: Path, suffix: str) -> list[Path]:
     return sorted(f for f in path.iterdir() if f.name.endswith(suffix) and not f.name.startswith("."))
 
 
-def _text(file: Path) -> str:
+def _text(file: Path, largest: int = LARGEST_BYTES) -> str:
     """Raises ValueError with why it can't be read."""
     try:
         if not file.is_file():  # a pipe would be waited for
             raise ValueError("is no file")
-        if file.stat().st_size > LARGEST_BYTES:
-            raise ValueError(f"is larger than {LARGEST_BYTES} bytes")
+        if file.stat().st_size > largest:
+            raise ValueError(f"is larger than {largest} bytes")
         return file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8") from None

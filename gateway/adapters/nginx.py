@@ -9,7 +9,8 @@ import httpx
 from gateway.adapters import grpc_health
 from gateway.adapters.counting import SOCKETS, Counts
 from gateway.adapters.observed import ObservedAnswers
-from gateway.adapters.routing import RoutingFiles, routing_from_flag
+from gateway.adapters.routing import RoutingFiles, Shown, shown_from_flag
+from gateway.core.admission import Admission, Door
 from gateway.core.model import InFlight, ProbePolicy, ProbeResult, Routing, Sample, Site, Slot
 from gateway.core.serving import Protocol
 from gateway.errors import Failed, ProxyError
@@ -39,12 +40,27 @@ class NginxProxy:
             raise ProxyError(f"the routing of {site.name} can't be written: {error}") from error
 
     def serving(self, site: Site) -> Routing:
+        return self._shown(site).routing
+
+    def admit(self, site: Site, admission: Admission) -> None:
+        try:
+            self._files.admit(site.name, admission)
+        except OSError as error:
+            raise ProxyError(f"who is let in to {site.name} can't be written: {error}") from error
+
+    def admission(self, site: Site) -> Admission:
+        shown = self._shown(site)
+        # nginx knows no bound: the agent ends a pause.
+        until = self._files.kept(site.name).ordered.admission.until if shown.door is Door.PAUSED else 0.0
+        return Admission(shown.door, until)
+
+    def _shown(self, site: Site) -> Shown:
         answer = self._ask(f"/serving/{site.name}")
         flag = answer.text.strip()
         if answer.status_code != 200 or not flag:
             raise ProxyError(f"nginx does not know {site.name} (status {answer.status_code})")
         try:
-            return routing_from_flag(flag)
+            return shown_from_flag(flag)
         except Failed as error:
             raise ProxyError(str(error)) from error
 

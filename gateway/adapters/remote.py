@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import httpx
 
 from gateway import errors
+from gateway.core.admission import Admission
 from gateway.core.model import InFlight, ProbeResult, Routing, Sample, Site, Slot
 from gateway.core.roster import Roster
 from gateway.core.serving import DomainCertificate
@@ -37,6 +38,12 @@ class RemoteAgent:
 
     def serving(self, site: Site) -> Routing:
         return self._call(Routing, "serving", site=site)
+
+    def admit(self, site: Site, admission: Admission) -> None:
+        self._ask("admit", site=site, admission=admission)
+
+    def admission(self, site: Site) -> Admission:
+        return self._call(Admission, "admission", site=site)
 
     def in_flight(self, site: Site, slot: Slot) -> InFlight:
         return self._call(InFlight, "in_flight", site=site, slot=slot)

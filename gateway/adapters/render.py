@@ -23,12 +23,14 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import SandboxedEnvironment
 
 from gateway.adapters.bounded import Bounded, CallFailed, Ended
+from gateway.core.admission import LONGEST_PAUSE_S, RETRY_AFTER_S
 from gateway.core.model import InFlight, Site
 from gateway.core.parseback import INSIDE, Frame, halves, shared_differences
 from gateway.core.servers import Server, Shared, servers, shared
 from gateway.core.serving import Certificate, Edge, Protocol, Proxying
 from gateway.paths import CONF_DIR, OBSERVED_LOG, ROUTING_DIR, RUN_DIR, TLS_DIR
 
+PAGES = "pages"  # maintenance pages, a file a site
 SHARED = "sites/_shared.conf"  # no site's name begins with _
 DOCKER_DNS = "127.0.0.11"
 GENERATION_CHARS = 12
@@ -72,6 +74,10 @@ class Place:
     tls_dir: str = TLS_DIR
     edge: Edge = field(default_factory=Edge)
     other_resolver: bool = False  # the operator's conf.d has one: ours then stands in each upstream
+
+
+def frame_of(place: Place) -> Frame:
+    return Frame(place.http_port, place.edge, place.tls_dir, place.routing_dir, place.conf_dir, place.run_dir)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +134,15 @@ class Renderer:
     def is_for(self, place: Place, own: Mapping[str, str]) -> bool:
         return (self._place, self._own) == (place, own)
 
-    def site(self, site: Site, servers: Sequence[Server], snippet: str = "") -> str:
-        """The site's own file. Raises RenderError on a template's mistake."""
-        return self._rendered("site.conf.j2", site=site, servers=servers, snippet=_whole_lines(snippet))
+    def site(
+        self, site: Site, servers: Sequence[Server], snippet: str = "", *, own_page: bool = False
+    ) -> str:
+        """The site's own file. Raises RenderError on a template's mistake.
+
+        `own_page`: its maintenance page is a file (PAGES).
+        """
+        values = {"snippet": _whole_lines(snippet), "own_page": own_page}
+        return self._rendered("site.conf.j2", site=site, servers=servers, **values)
 
     def snippet(self, site: Site, text: str) -> str:
         """A snippet that is a template, with the site's values. Raises RenderError."""
@@ -148,11 +160,16 @@ class Renderer:
         return self._shipped.get_template("unavailable.conf.j2").render(site=site, servers=servers)
 
     def assemble(
-        self, sites: Sequence[Site], own: Mapping[str, str], together: Sequence[Shared] = ()
+        self,
+        sites: Sequence[Site],
+        own: Mapping[str, str],
+        together: Sequence[Shared] = (),
+        pages: Mapping[str, str] | None = None,
     ) -> Rendered:
         """What `sites` share, and each one's own text: name -> text. Raises RenderError.
 
         `together`: the servers of those with a path. Their text is two files, of which these include one.
+        `pages`: the maintenance pages of sites that have one.
         """
         # A worker that a reload replaces holds connections of sites that did not change: a WebSocket or an
         # answer that may be silent for the read timeout must not be cut for another site's sake.
@@ -166,6 +183,7 @@ class Renderer:
         for name, text in sorted(own.items()):
             parts = zip(files_of(name), halves(text), strict=True)
             files |= {file: part for file, part in parts if part}
+        files |= {f"{PAGES}/{name}.html": page for name, page in sorted((pages or {}).items())}
         http = self._http(
             shares=tuple(sorted({share for site in sites for share in site.steps})),
             sessions=any(site.session_timeout_s for site in sites),
@@ -192,7 +210,7 @@ class Renderer:
         """Read back too: that a name leads to these sites, and to nothing else."""
         template = self._shipped.get_template("shared.conf.j2")
         text = template.render(together=together, conf_dir=self._unnamed_dir)
-        frame = Frame(self._place.http_port, self._place.edge, self._place.tls_dir, self._place.routing_dir)
+        frame = frame_of(self._place)
         if found := shared_differences(text, together, frame, self._unnamed_dir):
             raise RenderError("; ".join(found))
         return text
@@ -278,6 +296,8 @@ def _shared_by_all(edge: Edge) -> dict[str, Any]:
         "external_port": "" if edge.external_https_port == 443 else f":{edge.external_https_port}",
         "curves": ":".join(_curves()),
         "descriptors": _descriptors(),
+        "longest_pause_s": LONGEST_PAUSE_S,
+        "retry_after_s": RETRY_AFTER_S,
         "upstreams_size": UPSTREAMS_SIZE,
         "fewer_than": FEWER_THAN,
     }

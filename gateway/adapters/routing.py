@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 
+from gateway.core.admission import Admission, Door, Ordered
 from gateway.core.model import Routing, Site, Slot
 from gateway.errors import Failed
 
@@ -19,6 +22,7 @@ from gateway.errors import Failed
 REMEMBERED_S = 1.1
 # What nginx tests: a file is blue, a directory green, a pipe anything else.
 TESTED = "slot"
+T = TypeVar("T")
 _RELEASE = r"r[1-9][0-9]*"
 _FLAG = re.compile(
     rf"(blue|green)(?:-(observed|awake)|-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
@@ -43,11 +47,56 @@ def routing_from_flag(flag: str) -> Routing:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What nginx finds: whether the site is closed, and its routing behind that."""
+
+    routing: Routing
+    door: Door = Door.OPEN
+
+    @property
+    def is_steady(self) -> bool:
+        return self.door is Door.OPEN and self.routing.is_steady
+
+    @property
+    def flag(self) -> str:
+        return self.routing.flag if self.door is Door.OPEN else f"{self.door}-{self.routing.flag}"
+
+    def stays(self, due: Shown) -> bool:
+        """True when whoever still takes this for what serves is right when `due` is shown."""
+        if self.routing.slot is None or self.door is Door.MAINTENANCE is due.door:
+            return True
+        same = due.door is Door.OPEN and due.routing.slot is self.routing.slot
+        return same and (due.routing.is_steady or due.routing.awake)
+
+
+def shown_from_flag(flag: str) -> Shown:
+    """Raises Failed when it is none."""
+    for door in (Door.PAUSED, Door.MAINTENANCE):
+        if flag.startswith(f"{door}-"):
+            return Shown(routing_from_flag(flag.removeprefix(f"{door}-")), door)
+    return Shown(routing_from_flag(flag))
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What was ordered last."""
+
+    routing: Routing = field(default_factory=Routing)
+    ordered: Ordered = field(default_factory=lambda: Ordered(Admission()))
+
+    def due(self, now: float) -> Shown:
+        """What nginx is to find."""
+        return Shown(self.routing, self.ordered.at(self.routing.slot, now=now).door)
+
+
 class RoutingFiles:
     """One symlink a site: `<routing_dir>/<site>` leads to `.states/<flag>/`, which holds `slot`.
 
     Where the routing names a release, what is named after that has the kind, and `slot` is a pipe: only those
     whose session is on the release need not be asked who they are (templates/site.conf.j2).
+
+    Thread-safe. `now` is a clock that nobody sets, `today` the one by which pauses end.
     """
 
     def __init__(
@@ -57,11 +106,14 @@ class RoutingFiles:
         *,
         now: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
+        today: Callable[[], float] = time.time,
     ) -> None:
         self._live, self._state = Path(routing_dir), Path(state_dir) / "routing"
+        self._doors = Path(state_dir) / "admission"
         self._states = self._live / ".states"
         self._awake: dict[str, float] = {}  # site -> since when nginx need not remember anything of it
-        self._now, self._sleep = now, sleep
+        self._now, self._sleep, self._today = now, sleep, today
+        self._lock = threading.RLock()
 
     def publish(self, site: str, routing: Routing) -> None:
         """Durable first, then seen by nginx at once: a kill in between leaves the newer one to `restore`.
@@ -69,33 +121,84 @@ class RoutingFiles:
         Where a steady slot is to be left, or watched, it returns after up to REMEMBERED_S: not before each
         worker looks anew.
         """
-        self._await_oblivion(site, routing)
-        self._keep(site, routing)
-        self._show(site, routing)
+        self._order(
+            site,
+            lambda kept: replace(kept, routing=routing),
+            lambda: _keep(self._state / site, routing.flag),
+        )
 
-    def _await_oblivion(self, site: str, routing: Routing) -> None:
+    def admit(self, site: str, admission: Admission) -> None:
+        """As `publish`; a pause is longer by what that took. Raises Failed."""
+        asked = self._today()
+
+        def keep() -> None:
+            slot = self.kept(site).routing.slot
+            until = admission.until + (self._today() - asked if admission.until else 0.0)
+            _keep(self._doors / site, f"{admission.door} {until:.3f} {slot or '-'}")
+
+        self._order(site, lambda kept: replace(kept, ordered=Ordered(admission, kept.routing.slot)), keep)
+
+    def _order(self, site: str, then: Callable[[Kept], Kept], keep: Callable[[], None]) -> None:
+        while True:
+            with self._lock:
+                wait_s = self._remembered_s(site, then(self._kept_or_none(site)).due(self._today()))
+                if wait_s <= 0:
+                    keep()
+                    self._settle(site)
+                    return
+            self._sleep(wait_s)
+
+    def _kept_or_none(self, site: str) -> Kept:
+        try:
+            return self.kept(site)
+        except Failed:  # what can't be read is replaced
+            return Kept()
+
+    def _remembered_s(self, site: str, due: Shown) -> float:
+        """How much longer nginx may take the site for what it shows now, and must not."""
         if not (self._live / site).is_symlink():
-            return
+            return 0.0
         try:
             shown = self.shown(site)
         except Failed:  # whatever it is, it goes; only what it was is not known
             shown = None
-        if shown:
-            stays = routing.slot == shown.slot and (routing.is_steady or routing.awake)
-            if shown.slot is None or stays:
-                return
-            if shown.is_steady:
-                self._show(site, replace(shown, awake=True))
+        if shown and shown.stays(due):
+            return 0.0
+        if shown and shown.is_steady:
+            self._show(site, Shown(replace(shown.routing, awake=True)))
         # After a restart of ours nobody knows since when.
-        since = self._awake.setdefault(site, self._now())
-        self._sleep(max(0.0, since + REMEMBERED_S - self._now()))
+        return self._awake.setdefault(site, self._now()) + REMEMBERED_S - self._now()
+
+    def settle(self) -> None:
+        """End the pauses that are over, and what a kill left half done. Raises Failed, OSError."""
+        failed: Failed | None = None
+        for file in self._doors.glob("[!.]*"):
+            try:
+                self._settle_if_due(file.name)
+            except Failed as error:  # one that can't be read keeps no other site closed
+                failed = error
+        if failed:
+            raise failed
+
+    def _settle_if_due(self, site: str) -> None:
+        kept = self.kept(site)
+        shown = self.shown(site) if (self._live / site).is_symlink() else None
+        due = kept.due(self._today())
+        if shown and (shown != due or due.door is Door.OPEN):
+            self._order(site, lambda kept: kept, lambda: None)
+
+    def _settle(self, site: str) -> None:
+        due = self.kept(site).due(self._today())
+        self._show(site, due)
+        if due.door is Door.OPEN:
+            (self._doors / site).unlink(missing_ok=True)
 
     def restore(self, sites: Iterable[Site]) -> None:
         """Show what was published last; the maintenance page where nothing ever was. Raises Failed."""
         names = {site.name for site in sites}
         self._states.mkdir(parents=True, exist_ok=True)
         for name in names:
-            self._show(name, self.kept(name))
+            self._show(name, self.kept(name).due(self._today()))
         for gone in self._live.iterdir():
             if gone.name not in names and gone != self._states:
                 gone.unlink()
@@ -103,59 +206,45 @@ class RoutingFiles:
     def show_if_missing(self, site: str) -> None:
         """For a site that is new while nginx runs. Raises Failed."""
         if not (self._live / site).is_symlink():
-            self._show(site, self.kept(site))
+            self._show(site, self.kept(site).due(self._today()))
 
-    def shown(self, site: str) -> Routing:
+    def shown(self, site: str) -> Shown:
         """What nginx finds for a request. Raises Failed."""
         try:
-            return routing_from_flag((self._live / site).readlink().name)
+            return shown_from_flag((self._live / site).readlink().name)
         except OSError as error:
             raise Failed(f"{self._live / site} can't be read: {error}") from error
 
-    def kept(self, site: str) -> Routing:
-        try:
-            return routing_from_flag((self._state / site).read_text().strip())
-        except FileNotFoundError:
-            return Routing()
-        except (Failed, OSError, ValueError) as error:
-            raise Failed(f"{self._state / site} can't be read: {error}") from error
+    def paused_until(self, site: str) -> float | None:
+        """None: it is not paused. Raises Failed."""
+        return self.kept(site).ordered.admission.until if self.shown(site).door is Door.PAUSED else None
 
-    def _keep(self, site: str, routing: Routing) -> None:
-        self._state.mkdir(parents=True, exist_ok=True)
-        new = self._state / f".{site}.new"
-        with new.open("w") as file:
-            file.write(f"{routing.flag}\n")
-            file.flush()
-            os.fsync(file.fileno())
-        new.replace(self._state / site)
-        # The rename itself is durable only when the directory is (man 2 fsync).
-        directory = os.open(self._state, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
+    def kept(self, site: str) -> Kept:
+        """Raises Failed."""
+        routing = _read(self._state / site, routing_from_flag, Routing())
+        return Kept(routing, _read(self._doors / site, _ordered, Ordered(Admission())))
 
-    def _show(self, site: str, routing: Routing) -> None:
-        self._prepare(routing)
+    def _show(self, site: str, shown: Shown) -> None:
+        self._prepare(shown)
         link = self._live / f".{site}.new"
         link.unlink(missing_ok=True)
-        link.symlink_to(f"{self._states.name}/{routing.flag}")
+        link.symlink_to(f"{self._states.name}/{shown.flag}")
         link.replace(self._live / site)  # the switch
-        if routing.is_steady:
+        if shown.is_steady:
             self._awake.pop(site, None)
         else:
             self._awake.setdefault(site, self._now())
 
-    def _prepare(self, routing: Routing) -> None:
+    def _prepare(self, shown: Shown) -> None:
         """What the symlink is to lead to, made whole; it stays, for all sites."""
-        state = self._states / routing.flag
+        state, routing = self._states / shown.flag, shown.routing
         if state.exists():
             return
         new = self._states / f".{uuid.uuid4().hex}.new"  # another site's thread may be at it too
         new.mkdir(parents=True)
-        if routing.is_steady and routing.release:
+        if shown.is_steady and routing.release:
             _make(new / routing.release, routing.slot)
-        _make(new / TESTED, routing.slot if routing.is_steady and not routing.release else None)
+        _make(new / TESTED, routing.slot if shown.is_steady and not routing.release else None)
         try:
             new.rename(state)
         except OSError:
@@ -172,3 +261,34 @@ def _make(path: Path, slot: Slot | None) -> None:
             path.mkdir()
         case _:
             os.mkfifo(path)
+
+
+def _ordered(text: str) -> Ordered:
+    """`paused 1790000000.000 blue`; without a slot, `-`. Raises ValueError."""
+    door, until, slot = text.split()
+    return Ordered(Admission(Door(door), float(until)), None if slot == "-" else Slot(slot))
+
+
+def _read(file: Path, parse: Callable[[str], T], missing: T) -> T:
+    try:
+        return parse(file.read_text().strip())
+    except FileNotFoundError:
+        return missing
+    except (Failed, OSError, ValueError) as error:
+        raise Failed(f"{file} can't be read: {error}") from error
+
+
+def _keep(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    new = file.parent / f".{file.name}.new"
+    with new.open("w") as opened:
+        opened.write(f"{text}\n")
+        opened.flush()
+        os.fsync(opened.fileno())
+    new.replace(file)
+    # The rename itself is durable only when the directory is (man 2 fsync).
+    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(directory)
+    finally:
+        os.close(directory)

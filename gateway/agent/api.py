@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.core.admission import Admission
 from gateway.core.model import Routing, Site, Slot
 from gateway.core.roster import Roster
 from gateway.core.serving import DomainCertificate
@@ -41,6 +42,8 @@ def create_app(agent: Agent, token: str) -> Starlette:
     calls: dict[str, Callable[[Body], Any]] = {
         "publish": lambda body: agent.plane.proxy.publish(_site(body), part(body, "routing", Routing)),
         "serving": lambda body: agent.plane.proxy.serving(_site(body)),
+        "admit": lambda body: agent.plane.proxy.admit(_site(body), part(body, "admission", Admission)),
+        "admission": lambda body: agent.plane.proxy.admission(_site(body)),
         "in_flight": lambda body: agent.plane.proxy.in_flight(_site(body), part(body, "slot", Slot)),
         "sample": lambda body: agent.plane.proxy.sample(_site(body), part(body, "slot", Slot)),
         "probe": lambda body: agent.plane.proxy.probe(_site(body), part(body, "slot", Slot)),

@@ -11,7 +11,7 @@ from copy import copy, deepcopy
 from dataclasses import dataclass
 
 from gateway.adapters.configuration import Good
-from gateway.adapters.folder import Snippet
+from gateway.adapters.folder import Pages, Snippet
 from gateway.adapters.nginx_test import Refusal
 from gateway.adapters.render import Rendered, Renderer, files_of
 from gateway.agent.texts import Certificates, Mistake, SiteTexts
@@ -46,7 +46,9 @@ class Candidate:
         desired: Desired,
         good: Mapping[str, Good],
         certificates: Certificates,
+        pages: Pages,
     ) -> None:
+        self._pages = pages
         self._texts, self._renderer, self._desired, self._good = texts, renderer, desired, good
         self.certificates = certificates
         self._owners = Owners()
@@ -61,12 +63,16 @@ class Candidate:
         site = wanted.site
         try:
             said = self._texts.snippet(site, snippet)
-            text = self._texts.text(site, self.certificates.of(site), said)
+            text = self._text(site, said)
         except Mistake as mistake:
             self.demote(site.name, *mistake.reasons)
             return
         entry = Entry(site.name, Standing.CURRENT, site, site.addresses)
         self._parts[site.name] = Part(entry, text, Good(wanted.variables, said, text), site)
+
+    def _text(self, site: Site, snippet: str) -> str:
+        own_page = self._pages.of(site.name) is not None
+        return self._texts.text(site, self.certificates.of(site), snippet, own_page=own_page)
 
     def hold(self, name: str) -> None:
         """Leave the site as it was until its deployment has ended, whatever it is to be."""
@@ -121,7 +127,9 @@ class Candidate:
     def rendered(self) -> Rendered:
         """Raises RenderError when a template of what all share has a mistake."""
         own = {name: part.text for name, part in self._parts.items() if part.text is not None}
-        return self._renderer.assemble(self.served(), own, self.together())
+        found = {site.name: self._pages.of(site.name) for site in self.served()}
+        pages = {name: page for name, page in found.items() if page is not None}
+        return self._renderer.assemble(self.served(), own, self.together(), pages)
 
     @property
     def passing(self) -> bool:
@@ -150,7 +158,7 @@ class Candidate:
         if any(self._owners.claim(host, site.path, name) is not None for host in site.hosts):
             return None
         try:  # with the certificates and templates of today, where that is possible
-            text = self._texts.text(site, self.certificates.of(site), good.snippet)
+            text = self._text(site, good.snippet)
         except Mistake:
             text = good.text
         return Part(Entry(name, standing, site, site.addresses, reasons), text, at=site)

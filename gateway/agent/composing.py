@@ -81,23 +81,28 @@ def compose(
 ) -> Candidate:
     """Everything but nginx's own word on it. `waiting`: sites with a deployment in progress."""
     renderer = texts.renderer(place, folder.templates)
-    candidate = Candidate(texts, renderer, desired, good, certificates)
+    candidate = Candidate(texts, renderer, desired, good, certificates, folder.pages)
     texts.forget_all_but({wanted.site for wanted in desired.wanted.values()})
     for name, wanted in desired.wanted.items():
         candidate.add(wanted, folder.snippets.get(name, Snippet()))
     for name, refused in desired.refused.items():
         candidate.demote(name, *refused.reasons)
-    candidate.problems = tuple(
-        f"{snippet.file(name)}: there is no site {name!r}"
-        for name, snippet in folder.snippets.items()
-        if name not in desired.wanted and name not in desired.refused
-    )
+    candidate.problems = (*folder.pages.problems, *_nobodys(folder, desired))
     for name in _gone(desired, good):
         candidate.drop(name)
     for name in waiting:
         if name in good:
             candidate.hold(name)
     return candidate
+
+
+def _nobodys(folder: Folder, desired: Desired) -> Iterator[str]:
+    """Files of a site that there is not."""
+    files = [(name, snippet.file(name)) for name, snippet in folder.snippets.items()]
+    files += [(name, f"maintenance/{name}.html") for name in folder.pages.texts if name]
+    for name, file in files:
+        if name not in desired.wanted and name not in desired.refused:
+            yield f"{file}: there is no site {name!r}"
 
 
 def _gone(desired: Desired, good: Mapping[str, Good]) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 
@@ -9,8 +10,9 @@ from gateway.adapters.certificates import CertificateFiles
 from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
 from gateway.adapters.routing import RoutingFiles
 from gateway.adapters.watch import Watcher
+from gateway.agent.hold import Hold, serve_for_ever
 from gateway.agent.reconcile import Files, Reconciler, environment_of
-from gateway.paths import ROUTING_DIR, TLS_DIR
+from gateway.paths import HOLD_SOCKET, ROUTING_DIR, TLS_DIR
 from gateway.settings import Settings
 
 
@@ -27,6 +29,12 @@ def reconciler(
         routing=RoutingFiles(ROUTING_DIR, settings.state_dir),
     )
     return Reconciler(environment_of(environ), files, waiting=waiting)
+
+
+def hold(files: RoutingFiles) -> None:
+    """From now on, hold requests to paused sites, and end each pause at its bound."""
+    holding = Hold(files.paused_until, files.settle)
+    threading.Thread(target=serve_for_ever, args=(holding, Path(HOLD_SOCKET)), daemon=True).start()
 
 
 def watch(settings: Settings, reconciler: Reconciler) -> Watcher:

@@ -7,9 +7,9 @@ from typing import Any
 
 from gateway.adapters.certificates import CertificateFolder, by_domain
 from gateway.adapters.folder import Snippet
-from gateway.adapters.render import Place, Renderer, RenderError
+from gateway.adapters.render import Place, Renderer, RenderError, frame_of
 from gateway.core.model import Site
-from gateway.core.parseback import Frame, differences
+from gateway.core.parseback import differences
 from gateway.core.servers import Server, servers
 from gateway.core.serving import Certificate
 from gateway.core.snippet import refusals
@@ -53,16 +53,17 @@ class SiteTexts:
         if self._made_for != (place, templates):
             self._made_for, self._known = (place, dict(templates)), {}
             self._renderer = Renderer(place, templates)
-            self._frame = Frame(place.http_port, place.edge, place.tls_dir, place.routing_dir)
+            self._frame = frame_of(place)
         return self._renderer
 
     def snippet(self, site: Site, snippet: Snippet) -> str:
         """What is to stand in the site's servers. Raises Mistake."""
         return self._once((site, snippet), lambda: self._snippet(site, snippet))
 
-    def text(self, site: Site, servers: tuple[Server, ...], snippet: str) -> str:
+    def text(self, site: Site, servers: tuple[Server, ...], snippet: str, *, own_page: bool) -> str:
         """The site's file. Raises Mistake."""
-        return self._once((site, servers, snippet), lambda: self._text(site, servers, snippet))
+        key = (site, servers, snippet, own_page)
+        return self._once(key, lambda: self._text(site, servers, snippet, own_page=own_page))
 
     def forget_all_but(self, sites: Collection[Site]) -> None:
         self._known = {key: made for key, made in self._known.items() if key[0] in sites}
@@ -88,8 +89,8 @@ class SiteTexts:
             raise Mistake(*(f"{snippet.file(site.name)} {reason}" for reason in found))
         return text
 
-    def _text(self, site: Site, servers: tuple[Server, ...], snippet: str) -> str:
-        text = self._renderer.site(site, servers, snippet)
-        if found := differences(text, site, servers, self._frame):
+    def _text(self, site: Site, servers: tuple[Server, ...], snippet: str, *, own_page: bool) -> str:
+        text = self._renderer.site(site, servers, snippet, own_page=own_page)
+        if found := differences(text, site, servers, self._frame, own_page=own_page):
             raise Mistake(*found)
         return text

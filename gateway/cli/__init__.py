@@ -12,7 +12,21 @@ from importlib.metadata import version
 
 import click
 
-from gateway.cli import abort, cleanup, config, deploy, history, metrics, plan, rollback, status, switch
+from gateway.cli import (
+    abort,
+    cleanup,
+    config,
+    deploy,
+    history,
+    maintenance,
+    metrics,
+    pause,
+    plan,
+    resume,
+    rollback,
+    status,
+    switch,
+)
 from gateway.errors import Bug, GatewayError
 
 EXIT_CODES = """\b
@@ -37,7 +51,10 @@ def cli() -> None:
     """
 
 
-for _verb in (deploy, switch, rollback, status, history, metrics, plan, abort, cleanup, config):
+for _verb in (
+    *(deploy, switch, rollback, status, history, metrics, plan, abort),
+    *(pause, resume, maintenance, cleanup, config),
+):
     cli.add_command(_verb.command)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,21 @@ import click
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
+
+class _Duration(click.ParamType[float]):
+    """Seconds: 30, 30s, 2m."""
+
+    name = "duration"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        said = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)(s|m)?", str(value))
+        if said is None:
+            self.fail(f"{value!r} is no time like 30s or 2m", param, ctx)
+        return float(said[1]) * (60 if said[2] == "m" else 1)
+
+
+DOORS = {"open": "open", "paused": "paused", "maintenance": "in maintenance"}
+DURATION = _Duration()
 site = click.argument("site")
 as_json: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON, one object a line.")
 timeout: Decorator = click.option(

@@ -85,4 +85,10 @@ def _answer(status: dict[str, Any]) -> str:
             return "503"
         case "left_out" | "dropped":
             return "no answer"
-    return f"{status['release']} in {status['live']}" if status["live"] else "the maintenance page"
+    live = f"{status['release']} in {status['live']}" if status["live"] else "the maintenance page"
+    match status.get("door"):  # a gateway of an older image does not say
+        case "maintenance":
+            return f"the maintenance page, by order (behind it: {live})"
+        case "paused":
+            return f"{live}; new requests are held for {status['paused_s']:.0f} s more"
+    return live

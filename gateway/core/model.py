@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, ClassVar
 
-from gateway.core.serving import Proxying, Tls
+from gateway.core.serving import Protocol, Proxying, Tls
 
 
 class Slot(StrEnum):
@@ -109,6 +110,13 @@ class Site:
     def hosts(self) -> tuple[str, ...]:
         """Every host name that is the site's, those that only lead to another of its own included."""
         return (*self.domains, *(name for name, _ in self.redirects))
+
+    @property
+    def health_path(self) -> str:
+        """What is asked from outside whether the application is well; "" where that is a page like others."""
+        path = self.probe.path.partition("?")[0]
+        plain = self.proxying.protocol is Protocol.HTTP and re.fullmatch(r"/[A-Za-z0-9._/-]+", path)
+        return path if plain else ""
 
     @property
     def addresses(self) -> tuple[str, ...]:

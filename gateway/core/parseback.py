@@ -22,16 +22,23 @@ _OF_A_SERVER = ("listen", "server_name", "ssl_certificate", "ssl_certificate_key
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What a site's file may refer to besides the site: ports, and where certificates and routing lie."""
+    """What a site's file may refer to besides the site: ports, and where things lie."""
 
     http_port: int
     edge: Edge
     tls_dir: str
     routing_dir: str
+    conf_dir: str
+    run_dir: str
 
 
-def differences(text: str, site: Site, servers: Sequence[Server], frame: Frame) -> list[str]:
-    """Where the file is not the site's; empty when it is. `servers` are those that it is to have."""
+def differences(
+    text: str, site: Site, servers: Sequence[Server], frame: Frame, *, own_page: bool = False
+) -> list[str]:
+    """Where the file is not the site's; empty when it is. `servers` are those that it is to have.
+
+    `own_page`: its maintenance page is a file.
+    """
     try:
         tree, inside = (syntax.parse(half) for half in halves(text))
     except syntax.SyntaxRefused as error:
@@ -40,16 +47,17 @@ def differences(text: str, site: Site, servers: Sequence[Server], frame: Frame) 
     serves = site.path is not None or any(server.answer.act is Act.SERVE for server in servers)
     alone = servers if site.path is None else ()
     folders = (*PUBLIC, f"{frame.routing_dir}/{site.name}", frame.edge.acme_dir)
+    page = f"{frame.conf_dir}/live/pages/{site.name}.html"
     return [
         *_foreign(tree, site),
         *_unequal("server", _servers(tree), [_said(_expected(server, frame)) for server in alone]),
-        *_unequal("location", [_text(top.words) for top in inside], own_locations(site)),
-        *_unequal("target", _targets(everything), _own_targets(site) if serves else ()),
+        *_unequal("location", [_text(top.words) for top in inside], own_locations(site, own_page=own_page)),
+        *_unequal("target", _targets(everything), _own_targets(site, frame) if serves else ()),
         *_unequal("slot", _slots(everything) - {""}, _own_slots(site) if serves else ()),
         *_unequal("upstream server", _upstreams(tree), _own_upstreams(site)),
         *_nested(inner for top in tree for inner in top.block or ()),
         *_nested(inside),
-        *_paths(everything, folders),
+        *_paths(everything, (*folders, page)),
     ]
 
 
@@ -59,12 +67,14 @@ def halves(text: str) -> tuple[str, str]:
     return before, after
 
 
-def own_locations(site: Site) -> tuple[str, ...]:
+def own_locations(site: Site, *, own_page: bool = False) -> tuple[str, ...]:
     """Of a site with a path: the path itself and what is below it, never what merely begins alike."""
     if site.path is None:
         return ()
     under = ("location /",) if site.path == "/" else (f"location = {site.path}", f"location {site.path}/")
-    return (*under, f"location @maintenance_{site.name}")
+    closed = [f"location @{what}_{site.name}" for what in ("live", "hold", "maintenance")]
+    pages = [f"location = /.gateway/maintenance/{site.name}"] if own_page else []
+    return (*under, *closed, f"location = /.gateway/hold/{site.name}", *pages)
 
 
 def shared_differences(text: str, together: Sequence[Shared], frame: Frame, conf_dir: str) -> list[str]:
@@ -188,9 +198,10 @@ def _targets(everything: Iterable[Directive]) -> set[str]:
     return {_text(d.words) for d in everything if d.name.endswith("_pass")}
 
 
-def _own_targets(site: Site) -> set[str]:
+def _own_targets(site: Site, frame: Frame) -> set[str]:
     call = "grpc_pass grpc" if site.proxying.protocol is Protocol.GRPC else "proxy_pass http"
-    return {f"{call}://{to}" for to in (*(f"{site.name}_{slot}" for slot in Slot), "$gateway_slot")}
+    held = f"proxy_pass http://unix:{frame.run_dir}/hold.sock:/{site.name}"
+    return {held, *(f"{call}://{to}" for to in (*(f"{site.name}_{slot}" for slot in Slot), "$gateway_slot"))}
 
 
 def _slots(everything: Iterable[Directive]) -> set[str]:

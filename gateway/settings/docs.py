@@ -69,6 +69,10 @@ elsewhere, lead past the site's upstreams or change what belongs to all are refu
 snippet that ends in `.j2` is a Jinja2 template with the values of `site`. Own `templates/site.conf.j2` and
 `templates/http.conf.j2` take the place of the shipped ones.
 
+`maintenance/<name>.html`, else `maintenance.html`, is what visitors get with a 503 while no release is live
+or the site is closed: UTF-8, up to 256 KiB, sent as it is. Of one that can't be used `gateway status` tells,
+and the shipped page is sent.
+
 The official image's `/etc/nginx/templates/*.template` with their `NGINX_ENVSUBST_*` variables, and files in
 `/etc/nginx/conf.d`, are served beside the sites; they are read at the start. nginx takes a directive for all
 of `http` once, and the gateway sets some (`nginx -T` shows them), so yours belong in your `server` block;

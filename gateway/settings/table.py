@@ -102,7 +102,7 @@ GATEWAY: tuple[Variable, ...] = (
         "CONFIG_DIR",
         rules.FILE,
         CONFIG_DIR,
-        "Folder that is watched: `.env`, `sites/`, `snippets/` and `templates/` in it.",
+        "Folder that is watched: `.env`, `sites/`, `snippets/`, `templates/` and `maintenance/` in it.",
         "/config",
         Scope.GATEWAY,
     ),

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
@@ -23,6 +24,7 @@ MAGIC = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455 section 1.3
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+    digest = ""  # of the body
 
     def do_GET(self) -> None:
         url = urlsplit(self.path)
@@ -35,6 +37,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         time.sleep(values.get("ms", 0) / 1000)
         shown = {"release": RELEASE, "peer": self.client_address[1], "path": self.path}
+        shown |= {"method": self.command, "sha256": self.digest}
         if url.path == "/uploads":
             shown["uploads"] = len(uploads)
         shown["pad"] = "x" * values.get("pad", 0)
@@ -52,10 +55,23 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         uploads.append(self.path)
-        left = int(self.headers["Content-Length"])
-        while left > 0:
-            left -= len(self.rfile.read(min(left, 1 << 20)))
+        digest = hashlib.sha256()
+        for part in self.body():
+            digest.update(part)
+        self.digest = digest.hexdigest()
         self.do_GET()
+
+    def body(self) -> Iterator[bytes]:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            left = int(self.headers["Content-Length"])
+            while left > 0 and (part := self.rfile.read(min(left, 1 << 20))):
+                left -= len(part)
+                yield part
+            return
+        while size := int(self.rfile.readline(), 16):
+            yield self.rfile.read(size)
+            self.rfile.readline()
+        self.rfile.readline()
 
     def send_events(self) -> None:
         self.send_response(200)

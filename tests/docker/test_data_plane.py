@@ -82,6 +82,7 @@ def test_many_renames_under_load_never_show_the_maintenance_page(plane: Plane, p
     """One that falls between the tests and the name: what it was is forgotten, what it is has a name."""
     kinds = ({"observed": True}, {"awake": True}, {"share": 10})
     flags = [Routing(slot, **kind) for kind in kinds for slot in Slot]  # type: ignore[arg-type]
+    proxy.publish(SITE, BLUE)
 
     def switch() -> None:
         until = time.monotonic() + 3
@@ -176,7 +177,7 @@ def test_observed_answers_are_counted_from_the_publish_on(plane: Plane, proxy: N
     proxy.publish(SITE, Routing(Slot.BLUE, observed=True))
     for code in (200, 404, 500, 503):
         plane.get(f"/status?code={code}")
-    eventually(lambda: proxy.sample(SITE, Slot.BLUE).requests == 4, within_s=1)
+    eventually(lambda: proxy.sample(SITE, Slot.BLUE).requests == 4)
     assert proxy.sample(SITE, Slot.BLUE).errors_5xx == 2
 
 
@@ -195,7 +196,7 @@ def test_requests_that_reach_no_application_are_counted_apart(plane: Plane, prox
     docker("start", f"{plane.network}-green")
     eventually(lambda: proxy.probe(SITE, Slot.GREEN).ok)
     assert plane.get("/status?code=502")[0] == 502
-    eventually(lambda: proxy.sample(SITE, Slot.GREEN).requests == 4, within_s=1)
+    eventually(lambda: proxy.sample(SITE, Slot.GREEN).requests == 4)
     found = proxy.sample(SITE, Slot.GREEN)
     assert (found.errors_5xx, found.unreachable) == (4, 3)
 

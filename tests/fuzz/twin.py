@@ -26,7 +26,7 @@ from tests.fuzz.escape import Escape
 # A word of these is one word to nginx, in quotes or out of them, and neither a variable nor a comment.
 HARMLESS = re.compile(r"[A-Za-z0-9*:/][A-Za-z0-9_.:/@+*-]*")
 SNIPPET, GENERATION = "mark_of_the_snippet\n", "mark_of_the_generation"
-_MARK = re.compile(r"(?:mark|edge)[-_](\d+)(?:[-_.]|\\\.)y")
+_MARK = re.compile(r"/?(?:mark|edge)[-_](\d+)(?:[-_.]|\\\.)y")
 # As it is; in a variable's name; in a regular expression.
 _SPELLED = (("", ""), ("-", "_"), (".", r"\."))
 
@@ -51,7 +51,8 @@ class _Marks:
 
     def _mark(self, value: str) -> str:
         if value not in self.of:
-            mark = f"{self._word}-{len(self.of)}{'.y' if value.startswith('/') else '-y'}"
+            name = f"{self._word}-{len(self.of)}"
+            mark = f"/{name}.y" if value.startswith("/") else f"{name}-y"
             self.of[value] = mark
             for old, new in _SPELLED:
                 spelled, put = (each.replace(old, new) if old else each for each in (mark, value))
@@ -63,10 +64,12 @@ class _Marks:
         return _MARK.sub(self._meant, text)
 
     def _meant(self, found: re.Match[str]) -> str:
-        put, value = self._spelled.get(found[0], (found[0], "mark"))
+        before = "" if found[0] in self._spelled else "/" * found[0].startswith("/")
+        mark = found[0].removeprefix(before)
+        put, value = self._spelled.get(mark, (mark, "mark"))
         if not HARMLESS.fullmatch(value):
             raise Escape(f"{value!r} was rendered")
-        return put
+        return before + put
 
 
 def same(candidate: Candidate, place: Place, certificates: Mapping[str, Mapping[str, Certificate]]) -> None:
@@ -82,7 +85,7 @@ def same(candidate: Candidate, place: Place, certificates: Mapping[str, Mapping[
         site = candidate.at(name)
         assert site is not None
         marks = _Marks()
-        other = marks.put(site)
+        other = _marked(site, marks)
         own = servers(other, {marks.put(domain): pair for domain, pair in certificates[name].items()})
         listens |= site.path is None and any(server.answer.certificate for server in own)
         said = _snippet(candidate, name) if entry.site else None
@@ -124,7 +127,15 @@ def _shared(
 
 def _twin_of(one: Shared, marks: _Marks) -> Shared:
     answer = replace(one.server.answer, host=marks.put(one.server.answer.host))
-    return Shared(Server(marks.put(one.server.names), answer), marks.put(one.sites))
+    return Shared(
+        Server(marks.put(one.server.names), answer), tuple(_marked(site, marks) for site in one.sites)
+    )
+
+
+def _marked(site: Site, marks: _Marks) -> Site:
+    """The templates get only what of a probe's path has a meaning to them."""
+    twin: Site = marks.put(site)
+    return replace(twin, probe=replace(twin.probe, path=marks.put(site.health_path) or "/"))
 
 
 @lru_cache(maxsize=64)
