@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import ssl
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -16,8 +15,6 @@ from cryptography import x509
 from gateway.core.model import Site
 from gateway.core.serving import Certificate, DomainCertificate, HttpsMethod
 from gateway.paths import TESTERS
-
-_DIGEST = re.compile(r"\b[0-9a-f]{32}\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +128,8 @@ class CertificateFiles:
 
     def forget_all_but(self, configurations: Iterable[str]) -> None:
         """Remove the pairs that none of the configurations' texts names."""
-        named = {digest for text in configurations for digest in _DIGEST.findall(text)}
+        # An expression that looks for 32 digits anywhere takes longer than all else for thousands of sites.
+        named = {before[-32:] for text in configurations for before in text.split(".crt")[:-1]}
         for file in self._folder.glob("*"):
             if file.stem not in named:
                 file.unlink(missing_ok=True)

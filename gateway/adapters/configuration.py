@@ -25,9 +25,9 @@ class ConfigurationFiles:
         """
         folder, before = self._dir / rendered.generation, self._written
         shutil.rmtree(folder, ignore_errors=True)  # what a killed writer left
-        (folder / "sites").mkdir(parents=True)
+        for parent in {(folder / name).parent for name in ("sites/any", *rendered.files)}:
+            parent.mkdir(parents=True, exist_ok=True)
         for name, text in rendered.files.items():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             if before is None or before.files.get(name) != text or not self._link(before, folder, name):
                 (folder / name).write_text(text)
         self._written = rendered
@@ -35,7 +35,7 @@ class ConfigurationFiles:
 
     def _link(self, before: Rendered, folder: Path, name: str) -> bool:
         try:
-            os.link(self._dir / before.generation / name, folder / name)
+            os.link(f"{self._dir}/{before.generation}/{name}", f"{folder}/{name}")
         except OSError:  # that generation has gone
             return False
         return True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from stat import S_ISREG
 
 from dotenv.parser import parse_stream
 
@@ -144,19 +146,25 @@ def _files(path: Path, suffix: str) -> list[Path]:
     """By name; without hidden ones, which editors and mounts leave."""
     if not path.is_dir():
         return []
-    return sorted(f for f in path.iterdir() if f.name.endswith(suffix) and not f.name.startswith("."))
+    found = (f for f in path.iterdir() if f.name.endswith(suffix) and not f.name.startswith("."))
+    return sorted(found, key=lambda file: file.name)
 
 
 def _text(file: Path, largest: int = LARGEST_BYTES) -> str:
     """Raises ValueError with why it can't be read."""
     try:
-        if not file.is_file():  # a pipe would be waited for
-            raise ValueError("is no file")
-        if file.stat().st_size > largest:
-            raise ValueError(f"is larger than {largest} bytes")
-        return file.read_text(encoding="utf-8")
+        opened = os.open(file, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would be waited for
+        with os.fdopen(opened, encoding="utf-8") as content:
+            stat = os.fstat(opened)
+            if not S_ISREG(stat.st_mode):
+                raise ValueError("is no file")
+            if stat.st_size > largest:
+                raise ValueError(f"is larger than {largest} bytes")
+            return content.read()
     except UnicodeDecodeError:
         raise ValueError("is not UTF-8") from None
+    except IsADirectoryError:
+        raise ValueError("is no file") from None
     except OSError as error:
         raise ValueError(f"can't be read: {error.strerror}") from error
 
