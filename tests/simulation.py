@@ -211,7 +211,7 @@ class SimulatedWorld:
     def stop(self, site: Site, slot: Slot, *, over_s: float = 0.0) -> None:
         self._ask_docker()
         self.told_over_s = over_s
-        if self.routing.serves(slot):
+        if self.routing.serves(slot) or self.routing.warm:
             raise Violation(f"{slot} is stopped while nginx sends it traffic")
         if slot in self.left_at_s and slot not in self.drained:
             raise Violation(f"{slot} is stopped although requests may be in flight")
@@ -285,6 +285,8 @@ class SimulatedWorld:
             raise ProxyError("the routing can't be written")
         if any(self.running[slot] is None for slot in served):
             raise Violation("traffic is sent to a slot that holds nothing")
+        if routing.warm and routing.slot and self.running[routing.slot.other] is None:
+            raise Violation("what is warm does not run")
         if Phase.RETIRING in self.visited and not to_candidate:
             raise Violation("the way back is taken although the previous release is being stopped")
         if not self.proven.issuperset(to_candidate):

@@ -41,8 +41,10 @@ def text() -> str:
         replace(SHOP, name="my-shop", redirects=(("www.shop.test", "shop.test"),)),
         replace(SHOP, proxying=Proxying(protocol=Protocol.GRPC, rate_limit="9r/s", connection_limit=7)),
         replace(SHOP, name="my-shop", steps=(1, 10), session_timeout_s=60.0),
+        replace(SHOP, old_assets=("/assets/", "/a/b/"), session_timeout_s=60.0),
+        replace(SHOP, path="/blog", old_assets=("/blog/assets/",)),
     ],
-    ids=["plain", "with www", "gRPC with limits", "steps and sessions"],
+    ids=["plain", "with www", "gRPC with limits", "steps and sessions", "old assets", "of a path"],
 )
 def test_what_was_rendered_is_the_site(
     site: Site, certificates: dict[str, Certificate], method: HttpsMethod

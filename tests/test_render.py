@@ -95,8 +95,35 @@ def test_every_routing_is_told_by_the_name_of_what_the_symlink_leads_to(
 ) -> None:
     assert chosen(text, Routing(slot, release=release).flag) == (slot, "")
     assert chosen(text, Routing(slot, release=release, awake=True).flag) == (slot, "")
+    assert chosen(text, Routing(slot, release=release, warm=True).flag) == (slot, "")
     assert chosen(text, Routing(slot, release=release, observed=True).flag) == (slot, "1")
     assert chosen(text, Routing().flag) == ("", "")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
+@pytest.mark.parametrize(
+    ("routing", "holds"),
+    [
+        (Routing(Slot.BLUE, warm=True), True),
+        (Routing(Slot.BLUE, warm=True, release="r2"), True),
+        (Routing(Slot.GREEN, observed=True), True),
+        (Routing(Slot.GREEN, observed=True, release="r2", held="r1"), True),
+        (Routing(Slot.GREEN, release="r2", held="r1"), True),
+        (Routing(Slot.GREEN, release="r2"), False),
+        (Routing(Slot.BLUE, awake=True), False),
+        (Routing(Slot.BLUE, share=10), False),
+        (Routing(Slot.BLUE, share=10, release="r1", held="r2"), False),
+        (Routing(Slot.BLUE), False),
+        (Routing(), False),
+    ],
+    ids=lambda value: value.flag if isinstance(value, Routing) else str(value),
+)
+def test_only_a_release_that_served_and_still_runs_is_asked_for_old_assets(
+    text: str, routing: Routing, holds: object, method: str
+) -> None:
+    asked = f"{method} {routing.flag}"
+    found = mapped(text, '"$request_method $gateway_routing" $gateway_is_warm', asked)
+    assert found == ("1" if holds and method != "POST" else "")
 
 
 @pytest.mark.parametrize("slot", Slot)

@@ -17,6 +17,21 @@ def test_two_variables_make_a_site_with_the_model_s_defaults() -> None:
     assert parse(ONE) == Settings((site,), http_port=80, network=None, state_dir="/var/lib/gateway")
 
 
+def test_old_assets_are_paths_of_the_site_s_own() -> None:
+    (site,) = parse(ONE | {"GATEWAY_OLD_ASSETS": "/assets/, /s/x.y/"}).sites
+    assert site.old_assets == ("/assets/", "/s/x.y/")
+    blog = ONE | {"GATEWAY_PATH_PREFIX": "/blog"}
+    (site,) = parse(blog | {"GATEWAY_OLD_ASSETS": "/blog/assets/"}).sites
+    assert site.old_assets == ("/blog/assets/",)
+    for paths in ("/assets/", "/blog/", "/blog/a/,/blogs/a/"):
+        wrong = only_problem(blog | {"GATEWAY_OLD_ASSETS": paths})
+        assert wrong == (
+            f"GATEWAY_OLD_ASSETS={paths!r} must be paths below /blog, which is GATEWAY_PATH_PREFIX"
+        )
+    grpc = ONE | {"GATEWAY_PROTOCOL": "grpc", "GATEWAY_OLD_ASSETS": "/assets/"}
+    assert only_problem(grpc).endswith("must be unset where GATEWAY_PROTOCOL is grpc")
+
+
 def test_every_variable_reaches_its_field() -> None:
     env = {
         "GATEWAY_SITE": "my-shop",
@@ -74,7 +89,9 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_RATE_BURST": "0",
         "GATEWAY_CONNECTION_LIMIT": "50",
     }
-    assert env.keys() == {f"GATEWAY_{var.name}" for var in VARIABLES if var.name != "SITES"}
+    # Those two only without others here: several sites, and what is not for gRPC.
+    others = {"SITES", "OLD_ASSETS"}
+    assert env.keys() == {f"GATEWAY_{var.name}" for var in VARIABLES if var.name not in others}
     site = Site(
         name="my-shop",
         domains=("www.shop.example.com", "*.xn--mnchen-3ya.de", "www.localhost"),

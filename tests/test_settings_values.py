@@ -58,6 +58,8 @@ BAD = {
         "/" + "a" * 200,
         *("/.well-known/acme-challenge", "/.well-known/acme-challenge/x"),
     ],
+    "OLD_ASSETS": ["/", "assets/", "/assets", "/a/,/a/", "/a/;", "/a//", "/../a/", "/a/$x/", "/a b/", "/a/,",
+        "/.well-known/acme-challenge/"],
     "VIRTUAL_PORT": ["0", "65536", "80;"],
     "CERTS_DIR": ["certs", "/a;b", "/a/../b"],
     "ROLE": ["agent", "ALL", "all,gateway"],

@@ -25,7 +25,7 @@ TESTED = "slot"
 T = TypeVar("T")
 _RELEASE = r"r[1-9][0-9]*"
 _FLAG = re.compile(
-    rf"(blue|green)(?:-(observed|awake)|-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
+    rf"(blue|green)(?:-(observed|awake|warm)|-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
 )
 
 
@@ -34,13 +34,14 @@ def routing_from_flag(flag: str) -> Routing:
     if flag == Routing().flag:
         return Routing()
     if not (parts := _FLAG.fullmatch(flag)):
-        form = "<slot>[-observed|-awake|-canary-<percent>][.<release>][+<held release>]"
+        form = "<slot>[-observed|-awake|-warm|-canary-<percent>][.<release>][+<held release>]"
         raise Failed(f"{flag!r} is no routing; it is maintenance or {form}")
     slot, kind, share, release, held = parts.groups()
     return Routing(
         Slot(slot),
         observed=kind == "observed",
         awake=kind == "awake",
+        warm=kind == "warm",
         share=int(share or 0),
         release=release,
         held=held,
@@ -67,7 +68,7 @@ class Shown:
         if self.routing.slot is None or self.door is Door.MAINTENANCE is due.door:
             return True
         same = due.door is Door.OPEN and due.routing.slot is self.routing.slot
-        return same and (due.routing.is_steady or due.routing.awake)
+        return same and (due.routing.is_steady or due.routing.awake or due.routing.warm)
 
 
 def shown_from_flag(flag: str) -> Shown:

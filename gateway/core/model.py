@@ -91,6 +91,7 @@ class Site:
     steps: tuple[int, ...] = ()  # percent of the visitors that a candidate gets before all; rising
     step_s: float = 60.0  # how long each of these steps is watched
     canary_override: bool = False  # visitors may choose between live release and candidate meanwhile
+    old_assets: tuple[str, ...] = ()  # paths, as /assets/: what is not found there is asked of the one before
     max_5xx_share: float = 0.05  # 0..1, of the requests seen while observing, beyond the live release's share
     max_p95_ratio: float = 3.0  # slower than the live release by more than this, and it goes; 0: not compared
     session_timeout_s: float = 0.0  # how long a visitor may stay with a release that was replaced; 0: not
@@ -132,7 +133,8 @@ class Routing:
     `observed`: its answers are counted. `share`: percent of the visitors that the other slot gets,
     while the answers of both are counted. `release`: what the slot holds, for sites with sessions;
     `held`: what the other slot holds for those whose session began there. `awake`: nothing else is different
-    from without it, but the slot may change at once (see `is_steady`).
+    from without it, but the slot may change at once (see `is_steady`). `warm`: awake, and the other slot
+    still has the release before, whole.
     """
 
     slot: Slot | None = None
@@ -141,18 +143,25 @@ class Routing:
     release: str | None = None
     held: str | None = None
     awake: bool = False
+    warm: bool = False
 
     @property
     def is_steady(self) -> bool:
         """True when nginx may remember for a moment that this slot alone serves, instead of looking anew."""
-        return self.slot is not None and not (self.observed or self.share or self.held or self.awake)
+        something = self.observed or self.share or self.held or self.awake or self.warm
+        return self.slot is not None and not something
 
     @property
     def flag(self) -> str:
         """Names it in the routing directory and in nginx's configuration."""
         if self.slot is None:
             return "maintenance"
-        kinds = {f"-canary-{self.share}": self.share, "-observed": self.observed, "-awake": self.awake}
+        kinds = {
+            f"-canary-{self.share}": self.share,
+            "-observed": self.observed,
+            "-awake": self.awake,
+            "-warm": self.warm,
+        }
         kind = next((kind for kind, holds in kinds.items() if holds), "")
         releases = (f".{self.release}" if self.release else "") + (f"+{self.held}" if self.held else "")
         return f"{self.slot}{kind}{releases}"

@@ -72,9 +72,11 @@ def own_locations(site: Site, *, own_page: bool = False) -> tuple[str, ...]:
     if site.path is None:
         return ()
     under = ("location /",) if site.path == "/" else (f"location = {site.path}", f"location {site.path}/")
+    assets = [f"location {path}" for path in site.old_assets]
+    assets += [f"location @{what}_{site.name}" for what in ("assets", "older", "again") if site.old_assets]
     closed = [f"location @{what}_{site.name}" for what in ("live", "hold", "maintenance")]
     pages = [f"location = /.gateway/maintenance/{site.name}"] if own_page else []
-    return (*under, *closed, f"location = /.gateway/hold/{site.name}", *pages)
+    return (*under, *assets, *closed, f"location = /.gateway/hold/{site.name}", *pages)
 
 
 def shared_differences(text: str, together: Sequence[Shared], frame: Frame, conf_dir: str) -> list[str]:
@@ -201,7 +203,9 @@ def _targets(everything: Iterable[Directive]) -> set[str]:
 def _own_targets(site: Site, frame: Frame) -> set[str]:
     call = "grpc_pass grpc" if site.proxying.protocol is Protocol.GRPC else "proxy_pass http"
     held = f"proxy_pass http://unix:{frame.run_dir}/hold.sock:/{site.name}"
-    return {held, *(f"{call}://{to}" for to in (*(f"{site.name}_{slot}" for slot in Slot), "$gateway_slot"))}
+    targets = [*(f"{site.name}_{slot}" for slot in Slot), "$gateway_slot"]
+    targets += ["$gateway_older"] if site.old_assets else []
+    return {held, *(f"{call}://{to}" for to in targets)}
 
 
 def _slots(everything: Iterable[Directive]) -> set[str]:

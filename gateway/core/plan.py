@@ -107,7 +107,8 @@ def next_step(deployment: Deployment) -> Step | None:
     stepping = replace(
         _before(deployment), share=share, held=deployment.release if deployment.sessions and share else None
     )
-    after = replace(_after(deployment, held=None), awake=True)
+    kept = previous is not None
+    after = replace(_after(deployment, held=None), awake=not kept, warm=kept)
     steps: dict[Phase, Step] = {
         Phase.STARTING: StartStack(slot, back),
         Phase.PROBING: Probe(slot),

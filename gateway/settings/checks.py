@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway.core.serving import Protocol
 from gateway.settings import rules, table
 from gateway.settings.named import FOR_ALL, Named, hosts, once, value
 from gateway.settings.table import PREFIX, VARIABLES
@@ -16,6 +17,7 @@ _SHOWN = 80  # characters of a refused value in a problem
 
 _NAMES = {name: var for var in VARIABLES for name in var.names}
 _REQUIRED = [var for var in VARIABLES if var.required]
+_PROTOCOL = _NAMES["PROTOCOL"]
 _TWO_NAMES = [var for var in VARIABLES if len(var.names) > 1]
 
 
@@ -94,6 +96,20 @@ def ports(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[N
             yield problem(name, given[name], f"must be {table.UPSTREAM.rule.text}")
         elif port in values and port.startswith(PREFIX) and values[name][1] not in (None, values[port]):
             yield problem(port, given[port], f"must be unset when {name} names a port")
+
+
+def old_assets(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[Named]) -> Iterator[str]:
+    """They are the site's own paths, and nobody asks for one over gRPC."""
+    for site in named:
+        name, path = site.counting(table.OLD_ASSETS), value(table.PATH_PREFIX, site, values)
+        if name is None or name not in values:
+            continue
+        below = "/" if path in (None, "/") else f"{path}/"
+        if not all(folder.startswith(below) and folder != below for folder in values[name]):
+            prefix = site.said_by(table.PATH_PREFIX)
+            yield problem(name, given[name], f"must be paths below {path}, which is {prefix}")
+        if value(_PROTOCOL, site, values) == Protocol.GRPC:
+            yield problem(name, given[name], f"must be unset where {site.said_by(_PROTOCOL)} is grpc")
 
 
 def metrics_port(given: Mapping[str, str], values: Mapping[str, Any]) -> Iterator[str]:

@@ -66,6 +66,7 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
     problems += checks.missing(given, named) if named or needs_a_site else ()
     problems += checks.twice(given, named)
     problems += checks.ports(given, values, named)
+    problems += checks.old_assets(given, values, named)
     problems += checks.metrics_port(given, values)
     problems += checks.shared_domains(given, values, named)
     if problems:
@@ -98,6 +99,7 @@ def parse_site(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> W
     problems += checks.lacking(given, site)
     problems += checks.twice(given, [site])
     problems += checks.ports(given, values, [site])
+    problems += checks.old_assets(raw, values, [site])
     if problems:
         raise SettingsInvalid(problems)
     return Wanted(_site(site, values), _variables(site, raw))
@@ -192,6 +194,7 @@ def _site(site: Named, values: Mapping[str, Any]) -> Site:
         steps=said["CANARY_STEPS"] or (),
         step_s=said["CANARY_STEP_S"],
         canary_override=said["CANARY_OVERRIDE"],
+        old_assets=said["OLD_ASSETS"] or (),
         max_p95_ratio=said["MAX_P95_RATIO"],
         observe_s=said["OBSERVE_S"],
         max_5xx_share=said["MAX_5XX_SHARE"],

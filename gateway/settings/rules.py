@@ -221,6 +221,17 @@ def _path_prefix(raw: str) -> str:
     return path or "/"
 
 
+def _folders(raw: str) -> tuple[str, ...]:
+    paths = _distinct([_match(_PATH_PREFIX, item, 200) for item in split(raw)])
+    _require(all(path.endswith("/") and path != "/" and not path.startswith(_ACME) for path in paths))
+    return paths
+
+
+FOLDERS = Rule(
+    "different paths separated by commas that each begin and end with /, as /assets/, of up to 200 letters, "
+    f"digits, - . _ and /, without // and without . or .. for a segment, not in {_ACME}",
+    _folders,
+)
 PATH_PREFIX = Rule(
     "/ or a path as /blog or /shop/blog of up to 200 letters, digits, - . _ and /, without // and without "
     f". or .. for a segment, not in {_ACME}; a final / changes nothing",

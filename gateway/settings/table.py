@@ -70,6 +70,14 @@ PATH_PREFIX = Variable(
     Scope.OWN,
     foreign="VIRTUAL_PATH",
 )
+OLD_ASSETS = Variable(
+    "OLD_ASSETS",
+    rules.FOLDERS,
+    None,
+    "Paths of assets: what the live release answers with 404 there is asked of the one before, as long as "
+    "that is kept warm.",
+    "/assets/,/static/",
+)
 STACK_FILE = Variable(
     "STACK_FILE",
     rules.FILE,
@@ -274,6 +282,7 @@ SITES_OWN: tuple[Variable, ...] = (
         "Seconds that the previous release keeps running for an instant rollback.",
         "3600",
     ),
+    OLD_ASSETS,
     Variable(
         "HOOK_TIMEOUT_S",
         rules.seconds(1, 86400),

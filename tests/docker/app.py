@@ -2,7 +2,8 @@
 
 /slow?ms=N waits, /status?code=N answers so, /headers shows what arrived, /ws is a WebSocket that stays
 open until the client closes it, /events sends an event each 300 ms, /uploads counts the bodies that began to
-arrive, ?pad=N makes the answer that much longer; everything else is answered with the release's name.
+arrive, /assets/R.js is found on the release R alone, ?pad=N makes the answer that much longer; everything
+else is answered with the release's name.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class Handler(BaseHTTPRequestHandler):
         if url.path == "/headers":
             shown["headers"] = {name.lower(): value for name, value in self.headers.items()}
         body = json.dumps(shown).encode()
-        self.send_response(values.get("code", 200))
+        is_missing = "/assets/" in url.path and not url.path.endswith(f"/{RELEASE}.js")
+        self.send_response(404 if is_missing else values.get("code", 200))
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
