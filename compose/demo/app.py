@@ -9,6 +9,7 @@ PORT     where it listens (8000)
 GET /            {"release": "2", "path": "/"}
 GET /slow?ms=N   the same, N milliseconds later
 GET /healthz     the same; what MODE says counts here too
+GET /assets/R    the same on release R; on others it is not found
 """
 
 from __future__ import annotations
@@ -92,7 +93,8 @@ def serve() -> int:
         def answer(self, method: str, path: str, close: bool) -> None:  # noqa: FBT001
             close = close or stopping.is_set()
             bad = MODE == "error500" or (MODE == "flaky" and path != "/healthz" and next(answers) % 20 == 0)
-            status = "500 Internal Server Error" if bad else "200 OK"
+            is_missing = path.startswith("/assets/") and path != f"/assets/{RELEASE}"
+            status = "500 Internal Server Error" if bad else "404 Not Found" if is_missing else "200 OK"
             body = json.dumps({"release": RELEASE, "path": path}) + "\n"
             self.transport.write(
                 f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
