@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gateway import errors
-from gateway.core import policy
+from gateway.core import policy, rolling
 from gateway.core.admission import LONGEST_PAUSE_S, Admission, Door
 from gateway.core.history import contracted_since, release_before
 from gateway.core.model import Deployment, Kind, Phase, Release, Routing, Site, Slot
@@ -87,7 +87,8 @@ class Controller:
     def _begin(self, site: Site, release: Release, request: Request, ordered_at: float) -> Deployment:
         """With the lock held and the slot free: only now what is live stands still."""
         live, before = self._world.live(site)
-        deployment = candidate(site, release, live, before, request, now=ordered_at)
+        replicas = self._world.replaceable(site, live, before)
+        deployment = candidate(site, release, live, before, request, now=ordered_at, replicas=replicas)
         deployment = self._world.journal.begin(deployment)
         self._runner.run(site, deployment)
         return deployment
@@ -161,7 +162,7 @@ class Controller:
             if slot is not None and slot == live:
                 return None
             running = self._runner.running.get(site.name)
-            if running and running.deployment.phase is Phase.READY:
+            if running and running.deployment.phase in (Phase.READY, Phase.PAUSED):
                 self._world.journal.order_switch(running.deployment.number)
                 return Order(running.deployment)
             # Without a named slot it never goes back: typed twice, it must not flip.
@@ -248,6 +249,8 @@ class Controller:
                 self._world.proxy.publish(site, Routing())
                 self._world.proxy.admit(site, Admission())
             live = None if dropped else self._world.live(site)[0]
+            if live:
+                self._send_away(site, live)
             stopped = []
             for slot in Slot:
                 if slot != live and self._world.engine.replicas(site, slot):
@@ -258,6 +261,15 @@ class Controller:
         return {"site": site.name, "stopped": stopped}
 
     # Inside
+
+    def _send_away(self, site: Site, live: Slot) -> None:
+        """A deployment that FAILED may have left visitors with the other slot."""
+        world, other = self._world, live.other
+        if world.proxy.serving(site).serves(other):
+            world.proxy.publish(site, Routing(live))
+            until, parts = world.clock.now() + site.drain_timeout_s, range(1, rolling.MOST_REPLICAS + 1)
+            while world.clock.now() < until and world.proxy.in_flight(site, other, parts):
+                world.clock.sleep(LOOK_S)
 
     def _release_before(self, site: Site, live: str | None) -> str:
         before = release_before(self._world.journal.deployments(site.name), live)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from gateway.core.model import DrainClock, InFlight, Site, Slot
@@ -24,14 +24,19 @@ class Leaves:
     gives: Callable[[Clocks], None]
 
     def waited_for(
-        self, slot: Slot, what: DrainClock, clocks: Clocks, pause: Callable[[float], None]
+        self,
+        slot: Slot,
+        what: DrainClock,
+        clocks: Clocks,
+        pause: Callable[[float], None],
+        parts: Sequence[int] = (),
     ) -> None:
-        """Until there is nothing of `what` any more, or its time is over."""
+        """Until there is nothing of `what` any more, or its time is over. `parts`: as `Proxy.in_flight`."""
         self.gives(clocks)
         # A counter may leak when a worker is killed, hence "none twice", and the time.
         none = 0
         while True:
-            left = self.proxy.in_flight(self.site, slot)
+            left = self.proxy.in_flight(self.site, slot, parts)
             none = 0 if _count(left, what) else none + 1
             if none == 2:
                 return

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from gateway import errors
 from gateway.core import events as e
-from gateway.core import plan, policy
+from gateway.core import plan, policy, rolling
 from gateway.core.model import Deployment, DrainClock, Hook, Phase, Release, Routing, Sample, Site, Slot
 from gateway.core.transitions import CANCELLABLE, is_hook_due
 from gateway.deploy import Cancelled
 from gateway.jobs import Waits
 from gateway.leaves import Leaves
 from gateway.ports import Clock, Engine, Jobs, Proxy
+from gateway.scaling import Scaling
 
 # How often things are looked at; each look is a few local system calls.
 LOOK_S = 0.05
@@ -44,17 +45,25 @@ class Performer:
     orders: Orders
     say: Callable[[str], None]  # what a step is waiting for, for people
     gives: Callable[[Mapping[DrainClock, float]], None] = lambda until: None  # who has time until when
+    previous: Release | None = None  # what was live when it began
 
     def __call__(self, deployment: Deployment, step: plan.Step) -> e.Event:
         match step:
-            case plan.StartStack(slot, serving):
-                return self._start(slot, serving)
+            case plan.StartStack(slot, serving, replicas):
+                return self._start(slot, serving, replicas)
             case plan.RunHook(hook, slot):
                 return self._run_hook(deployment, hook, slot)
             case plan.Probe(slot):
-                return self._probe(slot)
-            case plan.AwaitOrder(slot):
-                return self._await_order(deployment, slot)
+                why = self._unready(slot, self._pause) if rolling.has_begun(deployment) else ""
+                return e.ProbesFailed(why) if why else e.ProbesPassed()
+            case plan.AwaitOrder(slot, paused):
+                return self._resumed() if paused else self._await_order(deployment, slot)
+            case rolling.ScaleSlot():
+                return (
+                    self._unscale(deployment, step)
+                    if deployment.phase is Phase.REVERTING
+                    else self._scale(deployment, step)
+                )
             case plan.ShiftShare(routing, slot):
                 return self._shift(deployment, routing, slot)
             case plan.SwitchUpstream(routing):
@@ -66,7 +75,7 @@ class Performer:
             case plan.Drain(leaving, serving):
                 return self._drain(deployment, leaving, serving)
             case plan.Keep(slot):
-                return self._keep(slot)
+                return self._keep(deployment, slot)
             case plan.StopStack(slot, serving):
                 return self._stop(deployment, slot, serving)
 
@@ -75,12 +84,18 @@ class Performer:
             raise Cancelled
         self.clock.sleep(seconds)
 
-    def _start(self, slot: Slot, serving: Routing) -> e.Event:
+    def _start(self, slot: Slot, serving: Routing, replicas: int | None) -> e.Event:
         if self.orders.cancelled():
             raise Cancelled
+        if self.proxy.serving(self.site).serves(slot):  # a deployment before FAILED on its way back
+            return e.StackFailed(
+                f"{slot} still serves visitors: `gateway cleanup {self.site.name}` sends them away from it"
+            )
         self.proxy.publish(self.site, serving)  # early, so that the cutover finds every worker awake
         try:
-            self.engine.start(self.site, slot, self.release, cancelled=self.orders.cancelled)
+            self.engine.start(
+                self.site, slot, self.release, cancelled=self.orders.cancelled, replicas=replicas
+            )
         except errors.EngineError as error:
             if self.orders.cancelled():
                 raise Cancelled from error
@@ -99,7 +114,7 @@ class Performer:
         if hook is Hook.CONTRACT and (why := self._not_gone(slot.other)):
             return e.HookFailed(f"the hook {hook} was not run: {why}")
         amiss: dict[Hook, Callable[[], str]] = {
-            Hook.PRE_SWITCH: lambda: self._broken(slot),
+            Hook.PRE_SWITCH: lambda: self._broken(slot) if rolling.has_begun(deployment) else "",
             Hook.POST_SWITCH: lambda: self._amiss(slot, None),
         }
         wanted = deployment.phase in CANCELLABLE  # else a cancel was heard before, or comes too late
@@ -120,38 +135,91 @@ class Performer:
             return f"{slot} still serves {self.site.name}"
         return f"{slot} still runs" if self.engine.replicas(self.site, slot) else ""
 
-    def _probe(self, slot: Slot) -> e.Event:
-        """Docker's health and our own probes are asked for at the same time; both must be good."""
+    def _unready(self, slot: Slot, pause: Callable[[float], None], *, above: int = 0) -> str:
+        """Why the slot's replicas numbered above that aren't healthy in time, else nothing.
+
+        Docker's health and our own probes are asked for at the same time; both must be good.
+        """
         policy_, deadline = self.site.probe, self.clock.now() + self.site.probe.start_deadline_s
         passed, last, waiting = 0, None, "its first answer"
         while self.clock.now() < deadline:
-            replicas = self.engine.replicas(self.site, slot)
+            every = self.engine.replicas(self.site, slot)
+            replicas = [r for r in every if not above or r.number > above]
             if why := policy.broken(replicas, self.site.service):
-                return e.ProbesFailed(why)
+                return why
             if policy.running(replicas, self.site.service):
                 last = self.proxy.probe(self.site, slot)
                 passed = passed + 1 if last.ok else 0
             if policy.docker_ready(replicas, self.site.service):
-                serving = sum(r.service == self.site.service for r in replicas)
+                serving = sum(r.service == self.site.service for r in every)
                 if passed >= policy_.successes * serving:
-                    return e.ProbesPassed()
+                    return ""
                 waiting = last.detail if last else waiting
             else:
                 waiting = policy.waiting_for(replicas, self.site.service)
             self.say(waiting)
-            self._pause(policy_.interval_s if last is not None else LOOK_S)
-        return e.ProbesFailed(f"not ready within {policy_.start_deadline_s:g} s: {waiting}")
+            pause(policy_.interval_s if last is not None else LOOK_S)
+        return f"not ready within {policy_.start_deadline_s:g} s: {waiting}"
 
     def _await_order(self, deployment: Deployment, slot: Slot) -> e.Event:
         while deployment.staged and not self.orders.switch_ordered():
-            if why := self._broken(slot):
+            if rolling.has_begun(deployment) and (why := self._broken(slot)):
                 return e.CandidateLost(why)
             self.say(f"ready; waiting for `gateway switch {self.site.name}`")
             self._pause(0.5)
         return e.HookDue() if is_hook_due(deployment) else self._onward(deployment)
 
     def _onward(self, deployment: Deployment) -> e.Event:
-        return e.StepsOrdered() if deployment.shares else e.SwitchOrdered()
+        return e.StepsOrdered() if deployment.shares or deployment.scales else e.SwitchOrdered()
+
+    def _resumed(self) -> e.Event:
+        while not self.orders.switch_ordered():
+            self.say(f"paused; `gateway switch {self.site.name}` goes on, `gateway abort` goes back")
+            self._pause(0.5)
+        return e.StepsOrdered()
+
+    @property
+    def _scaling(self) -> Scaling:
+        waits = self._unconfirmed, self._leaves, self._unready
+        return Scaling(self.site, self.engine, self.proxy, self.clock, *waits)
+
+    def _scale(self, deployment: Deployment, step: rolling.ScaleSlot) -> e.Event:
+        config = rolling.update_config(self.release.stack["services"][self.site.service])
+        try:
+            why = self._scaling(
+                step, self._release_in(deployment, step.slot), self._pause, self.orders.cancelled
+            )
+        except errors.EngineError as error:
+            if self.orders.cancelled():
+                raise Cancelled from error
+            why = str(error)
+        beside = step.then.slot if step.then.share else None
+        why = why or self._watch(deployment.slot, beside, rolling.watch_s(deployment, config))
+        if why:
+            said = f"with {deployment.scales[deployment.scaled + 1].candidate} replicas of it: {why}"
+            return e.StepsPaused(said) if config.failure_action == rolling.PAUSE else e.StepFailed(said)
+        return e.StepsPassed() if rolling.is_last(deployment) else e.StepPassed()
+
+    def _unscale(self, deployment: Deployment, step: rolling.ScaleSlot) -> e.Event:
+        live = deployment.slot.other
+        if deployment.scales[deployment.scaled + 1].live and self._is_gone(live):
+            return e.RevertUnconfirmed(f"{live} runs no more: the traffic stays where it is")
+        try:
+            why = self._scaling(
+                step, self._release_in(deployment, step.slot), self.clock.sleep, lambda: False
+            )
+        except errors.EngineError as error:
+            why = str(error)
+        if why:
+            return e.RevertUnconfirmed(why)
+        return e.StepUndone() if deployment.scaled else e.RevertConfirmed()
+
+    def _release_in(self, deployment: Deployment, slot: Slot) -> Release:
+        if slot is deployment.slot:
+            return self.release
+        if self.previous is None:
+            raise errors.EngineError(f"{deployment.previous} is missing in the journal")
+        return self.previous
 
     def _broken(self, slot: Slot) -> str:
         return policy.broken(self.engine.replicas(self.site, slot), self.site.service)
@@ -246,23 +314,26 @@ class Performer:
         pause = self.clock.sleep if going_back else self._pause
         until = self.clock.now() + self.site.drain_timeout_s
         clocks = {DrainClock.REQUESTS: until, DrainClock.WEBSOCKETS: until + self.site.websocket_timeout_s}
-        self._leaves.waited_for(leaving, DrainClock.REQUESTS, clocks, pause)
+        parts = rolling.parts(deployment, leaving)
+        self._leaves.waited_for(leaving, DrainClock.REQUESTS, clocks, pause, parts)
         if going_back:  # a previous release has its own for as long as it is kept, see `_keep`
             clocks = {DrainClock.WEBSOCKETS: self.clock.now() + self.site.websocket_timeout_s}
-            self._leaves.waited_for(leaving, DrainClock.WEBSOCKETS, clocks, pause)
+            self._leaves.waited_for(leaving, DrainClock.WEBSOCKETS, clocks, pause, parts)
         return e.Drained()
 
-    def _keep(self, slot: Slot | None) -> e.Event:
+    def _keep(self, deployment: Deployment, slot: Slot | None) -> e.Event:
         if slot is None:
             return e.KeepEnded()
         now = self.clock.now()
-        warm, sockets = now + self.site.keep_s, now + self.site.websocket_timeout_s
+        # What is left of a release that was rolled could not take all of its visitors back.
+        warm = now + (0.0 if deployment.scales else self.site.keep_s)
+        sockets = now + self.site.websocket_timeout_s
         self.gives({DrainClock.WARMTH: warm, DrainClock.WEBSOCKETS: sockets})
         while self.clock.now() < warm and not self.orders.slot_needed():
             self._pause(LOOK_S)
         if not self._is_gone(slot):
-            clocks = {DrainClock.WEBSOCKETS: sockets}
-            self._leaves.waited_for(slot, DrainClock.WEBSOCKETS, clocks, self._pause)
+            clocks, parts = {DrainClock.WEBSOCKETS: sockets}, rolling.parts(deployment, slot)
+            self._leaves.waited_for(slot, DrainClock.WEBSOCKETS, clocks, self._pause, parts)
         return e.KeepEnded()
 
     def _stop(self, deployment: Deployment, slot: Slot | None, serving: Routing) -> e.Event:

@@ -44,8 +44,11 @@ class Proxy(Protocol):
     def probe(self, site: Site, slot: Slot) -> ProbeResult:
         """One request of the site's probe to the slot through nginx's own upstream."""
 
-    def in_flight(self, site: Site, slot: Slot) -> InFlight:
-        """What the slot is answering, across workers and reloads."""
+    def in_flight(self, site: Site, slot: Slot, parts: Sequence[int] = ()) -> InFlight:
+        """What the slot is answering, across workers and reloads.
+
+        What began while it was narrowed is counted apart, by how many replicas it was narrowed to: `parts`.
+        """
 
     def sample(self, site: Site, slot: Slot) -> Sample:
         """Answers counted for the slot since its routing was last published as observed."""
@@ -74,16 +77,34 @@ class Engine(Protocol):
     def resolve(self, site: Site, images: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Any]:
         """The site's stack file as a resolved compose model; raises errors.StackInvalid with all problems."""
 
-    def start(self, site: Site, slot: Slot, release: Release, *, cancelled: Callable[[], bool]) -> None:
+    def start(
+        self,
+        site: Site,
+        slot: Slot,
+        release: Release,
+        *,
+        cancelled: Callable[[], bool],
+        replicas: int | None = None,
+    ) -> None:
         """Bring the release up in the slot, but for its hooks and schedulers.
 
-        Returns once the containers are started, not healthy.
+        Returns once the containers are started, not healthy. `replicas` of the service that takes the
+        traffic, or as many as the stack says.
 
         `cancelled` is asked while it waits (an image may have to be pulled); it then raises EngineError.
         """
 
     def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
         """The slot's containers, one-shot ones included, hooks not; empty when none exists."""
+
+    def scale(
+        self, site: Site, slot: Slot, release: Release, replicas: int, *, cancelled: Callable[[], bool]
+    ) -> None:
+        """Bring the service that takes the traffic to so many replicas of the release that the slot holds.
+
+        Those with the lowest numbers stay as they are. Others are started, not healthy when it returns, or
+        stopped and removed, which is confirmed by looking. `cancelled`: as in `start`.
+        """
 
     def stop(self, site: Site, slot: Slot, *, over_s: float = 0.0) -> None:
         """Remove the slot's containers and its own networks; confirmed by looking.

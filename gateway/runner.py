@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gateway import errors
+from gateway.core import rolling
 from gateway.core.events import Event
 from gateway.core.model import Deployment, DrainClock, Hook, Leaving, Phase, Site
 from gateway.core.plan import Step, StopStack, SwitchUpstream
@@ -70,8 +71,10 @@ class Runner:
     def _report(self, running: Running, deployment: Deployment) -> None:
         running.deployment, running.until = deployment, {}
         line = {"step": str(deployment.phase), "at": self._world.clock.now(), "reason": deployment.reason}
-        if deployment.phase is Phase.STEPPING:
+        if deployment.phase is Phase.STEPPING and deployment.shares:
             line["share"] = deployment.shares[0]
+        if deployment.scales and deployment.phase in (Phase.STEPPING, Phase.REVERTING):
+            line["replicas"] = rolling.said(deployment)
         running.progress.tell(line)
         log.info("%s %s %s %s", deployment.site, deployment.id, deployment.phase, deployment.reason)
 
@@ -96,6 +99,7 @@ class Runner:
                 ),
                 say=lambda text: self._say(running, text),
                 gives=lambda until: self._give(running, until),
+                previous=self._world.journal.release(site.name, running.deployment.previous or ""),
             )
             advance(
                 running.deployment,

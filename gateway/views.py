@@ -8,7 +8,7 @@ from typing import Any
 from gateway import errors
 from gateway.core import policy, stack
 from gateway.core.admission import Admission, Door
-from gateway.core.model import Deployment, Release, Site
+from gateway.core.model import Deployment, Release, Site, Strategy
 from gateway.core.plan import Request, candidate, describe
 from gateway.core.roster import Entry, Standing
 from gateway.core.serving import DomainCertificate
@@ -20,6 +20,10 @@ from gateway.runner import Runner, Running
 from gateway.world import World
 
 DAY_S = 86400
+NOT_ROLLED = (
+    "the live release was not started by the strategy rolling, or not all of its replicas run: this deploy"
+    " replaces them all at once"
+)
 
 
 class Views:
@@ -52,7 +56,11 @@ class Views:
         live, before = self._world.live(site)
         current = self._world.journal.release(site.name, before) if before else None
         release = Release(self._world.journal.next_release(site.name), site.name, model, request.images)
-        deployment = candidate(site, release, live, before, request, now=self._world.clock.now())
+        replicas = self._world.replaceable(site, live, before)
+        deployment = candidate(
+            site, release, live, before, request, now=self._world.clock.now(), replicas=replicas
+        )
+        at_once = site.strategy is Strategy.ROLLING and live is not None and not deployment.scales
         return {
             "site": site.name,
             "release": release.id,
@@ -60,7 +68,7 @@ class Views:
             "live": before,
             "steps": describe(site, deployment),
             "changes": stack.diff(current.stack if current else None, model),
-            "warnings": stack.warnings(model),
+            "warnings": [*stack.warnings(model), *([NOT_ROLLED] if at_once else [])],
         }
 
     def status(self, name: str) -> dict[str, Any]:

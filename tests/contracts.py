@@ -13,7 +13,7 @@ from typing import Protocol
 
 import pytest
 
-from gateway.core import policy
+from gateway.core import policy, stack
 from gateway.core.admission import Admission, Door
 from gateway.core.model import (
     Deployment,
@@ -27,6 +27,7 @@ from gateway.core.model import (
     Sample,
     Site,
     Slot,
+    Strategy,
 )
 from gateway.errors import EngineError, EngineUnreachable, ProxyError, StackInvalid
 from gateway.ports import Clock, Engine, Jobs, Proxy
@@ -201,7 +202,8 @@ class ProxyContract:
     def test_answers_are_counted_with_those_that_are_5xx(
         self, proxy: Proxy, site: Site, world: Around
     ) -> None:
-        proxy.publish(site, Routing(Slot.BLUE, observed=True))
+        for slot in (Slot.GREEN, Slot.BLUE):
+            proxy.publish(site, Routing(slot, observed=True))
         world.ask([200, 404, 500, 503])
         eventually(world.clock, lambda: proxy.sample(site, Slot.BLUE).requests >= 4)
         found = proxy.sample(site, Slot.BLUE)
@@ -296,6 +298,19 @@ class EngineContract:
             engine.stop(site, Slot.BLUE, over_s=1.0)
             assert list(engine.replicas(site, Slot.BLUE)) == []
 
+    def test_replicas_come_and_go_by_their_numbers_and_the_lowest_stay(
+        self, engine: Engine, site: Site, release: Release
+    ) -> None:
+        site = replace(site, strategy=Strategy.ROLLING)
+        three = replace(release, stack=stack.scaled(dict(release.stack), site.service, 3))
+        engine.start(site, Slot.BLUE, three, cancelled=lambda: False, replicas=0)
+        for count in (2, 2, 3, 1, 0, 3):
+            engine.scale(site, Slot.BLUE, three, count, cancelled=lambda: False)
+            found = engine.replicas(site, Slot.BLUE)
+            assert sorted(replica.number for replica in found) == [*range(1, count + 1)]
+            assert policy.numbered(found, site.service) == count
+        assert list(engine.replicas(site, Slot.GREEN)) == []
+
     def test_logs_are_keyed_by_the_replicas_names_and_are_the_last_lines(
         self, engine: Engine, site: Site, release: Release, clock: Clock
     ) -> None:
@@ -312,6 +327,8 @@ class EngineContract:
         with world.foreign(Slot.BLUE) as is_there:
             with pytest.raises(EngineError):
                 start(engine, site, Slot.BLUE, release)
+            with pytest.raises(EngineError):
+                engine.scale(site, Slot.BLUE, release, 0, cancelled=lambda: False)
             engine.stop(site, Slot.BLUE)
             assert is_there()
 
@@ -327,6 +344,8 @@ class EngineContract:
                 engine.stop(site, Slot.BLUE)
             with pytest.raises(EngineUnreachable):
                 start(engine, site, Slot.BLUE, release)
+            with pytest.raises(EngineUnreachable):
+                engine.scale(site, Slot.BLUE, release, 1, cancelled=lambda: False)
 
 
 def start(engine: Engine, site: Site, slot: Slot, release: Release) -> None:

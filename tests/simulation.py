@@ -8,7 +8,7 @@ from typing import Any
 
 from gateway.core import stack
 from gateway.core.admission import Admission, Ordered
-from gateway.core.events import Event, HookFailed
+from gateway.core.events import Event, HookFailed, StepsPaused
 from gateway.core.model import (
     Deployment,
     Hook,
@@ -26,11 +26,13 @@ from gateway.core.model import (
     Slot,
 )
 from gateway.core.plan import Step
+from gateway.core.rolling import scales, update_config
 from gateway.core.transitions import CANCELLABLE, HOOK_OF, TABLE, Table
 from gateway.deploy import advance, decide
 from gateway.errors import EngineError, EngineUnreachable, ProxyError, StackInvalid
 from gateway.perform import Orders, Performer
 from tests.simulated_jobs import HOOKS, WORK_LIMIT_S, SimulatedJobs, Violation
+from tests.simulated_replicas import SimulatedReplicas
 
 SITE = Site(
     name="shop",
@@ -48,7 +50,8 @@ SITE = Site(
     session_timeout_s=1.0,
     session_idle_s=0.3,
 )
-CRASH_LIMIT, CALL_LIMIT = 3, 2_000
+CRASH_LIMIT, CALL_LIMIT = 3, 3_000
+REPLICAS = 3  # that each release has, where they are replaced one by one
 VISITS_A_SECOND, VISIT_S = 1_000, 0.2  # what visitors ask for, and how long it takes
 MODEL = {"services": {"app": {"image": "shop:1"}}}
 
@@ -66,6 +69,8 @@ class Scenario:
     staged: bool = False
     canary: bool = False  # the visitors come in steps
     sessions: bool = False  # visitors stay where their session began
+    order: str = ""  # of a rolling deployment, in which replica by replica is replaced
+    action: str = "rollback"  # what it does when a batch fails; a person goes on once, then back
     jobs: bool = False  # the releases have every hook, a worker and a scheduler
     kind: Kind = Kind.DEPLOY
     crash_at: int | None = None  # the nth port call
@@ -99,13 +104,14 @@ class SimulatedWorld:
     routing: Routing = field(default_factory=Routing)
     ordered_admission: Ordered = field(default_factory=lambda: Ordered(Admission()))
     running: dict[Slot, str | None] = field(default_factory=lambda: dict.fromkeys(Slot))
+    replicas_of: SimulatedReplicas = field(init=False)
+    pauses: int = 0
     foreign: set[Slot] = field(default_factory=set)  # somebody else's containers have the slot's name
     docker_answers: bool = True
     nginx_answers: bool = True
     visited_always: bool = True  # visitors come by themselves while time passes
     answering: dict[Slot, InFlight] = field(default_factory=dict)  # beside theirs
     samples: dict[Slot, Sample] = field(default_factory=lambda: dict.fromkeys(Slot, Sample()))
-    proven: set[Slot] = field(default_factory=set)
     left_at_s: dict[Slot, float] = field(default_factory=dict)
     drained: set[Slot] = field(default_factory=set)
     told_over_s: float | None = None  # of the last stop
@@ -118,6 +124,10 @@ class SimulatedWorld:
 
     def __post_init__(self) -> None:
         self.jobs = SimulatedJobs(self.scenario.fault)
+        whole = REPLICAS if self.scenario.order else 1
+        self.replicas_of = SimulatedReplicas(whole, self.scenario.order)
+        if not self.scenario.first:
+            self.replicas_of.fill(Slot.BLUE)
         if self.scenario.jobs and not self.scenario.first:
             self.jobs.has_scheduler.add(Slot.BLUE)
             self.jobs.scheduled.add(Slot.BLUE)
@@ -179,7 +189,13 @@ class SimulatedWorld:
         return stack.with_images(MODEL, images)
 
     def start(
-        self, site: Site, slot: Slot, release: Release, *, cancelled: Callable[[], bool] = lambda: False
+        self,
+        site: Site,
+        slot: Slot,
+        release: Release,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        replicas: int | None = None,
     ) -> None:
         self._ask_docker()
         if slot in self.foreign:
@@ -187,6 +203,9 @@ class SimulatedWorld:
         if self.routing.serves(slot):
             raise Violation("a stack is started over the one that serves")
         self.running[slot] = release.id  # what fails half way leaves containers behind
+        self.replicas_of.bring(
+            slot, self.replicas_of.whole if replicas is None else replicas, self.now_s, self.routing
+        )
         if self.scenario.jobs:
             self.jobs.has_scheduler.add(slot)
             expanded = self.running[slot] != "r2" or Hook.EXPAND in self.jobs.passed
@@ -206,7 +225,40 @@ class SimulatedWorld:
             or (self.scenario.fault == "candidate dies while it waits" and self._phase() is Phase.READY)
         )
         state, code = ("exited", 3) if dead else ("running", None)
-        return [Replica(self._name(slot), "app", state, None, code, oom_killed=False, restarts=0)]
+        return [
+            Replica(
+                self._name(slot, number),
+                "app",
+                state,
+                None,
+                code,
+                oom_killed=False,
+                restarts=0,
+                number=number,
+            )
+            for number in range(1, self.replicas_of.count(slot) + 1)
+        ]
+
+    def scale(
+        self,
+        site: Site,
+        slot: Slot,
+        release: Release,
+        replicas: int,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._ask_docker()
+        if slot in self.foreign:
+            raise EngineError("not this gateway's")
+        _require(self.running[slot] in (None, release.id), f"{slot} gets replicas of another release")
+        grows = replicas > self.replicas_of.count(slot)
+        if self.scenario.fault == ("start fails" if grows else "stop fails"):
+            raise EngineError("it failed")
+        if replicas < self.replicas_of.count(slot) and slot in self.left_at_s:
+            _require(slot in self.drained, f"{slot} shrinks under requests")
+        self.replicas_of.bring(slot, replicas, self.now_s, self.routing)
+        self._effect_done()
 
     def stop(self, site: Site, slot: Slot, *, over_s: float = 0.0) -> None:
         self._ask_docker()
@@ -220,6 +272,7 @@ class SimulatedWorld:
         if self.running[slot] is not None:
             self.jobs.stopped(slot, self.now_s)
         self.running[slot] = None
+        self.replicas_of.bring(slot, 0, self.now_s)
         self.jobs.networks.discard(slot)
         self._effect_done()
 
@@ -271,8 +324,8 @@ class SimulatedWorld:
         self._ask_docker()
         return {} if self.running[slot] is None else {self._name(slot): ["started"]}
 
-    def _name(self, slot: Slot) -> str:
-        return f"{SITE.name}-{slot}-app-1"
+    def _name(self, slot: Slot, number: int = 1) -> str:
+        return f"{SITE.name}-{slot}-app-{number}"
 
     # Proxy
 
@@ -283,21 +336,21 @@ class SimulatedWorld:
         to_candidate = [slot for slot in served if self.running[slot] == "r2"]
         if fault == "cutover not applied" and to_candidate:
             raise ProxyError("the routing can't be written")
-        if any(self.running[slot] is None for slot in served):
+        if any(self.running[slot] is None or not self.replicas_of.count(slot) for slot in served):
             raise Violation("traffic is sent to a slot that holds nothing")
         if routing.warm and routing.slot and self.running[routing.slot.other] is None:
             raise Violation("what is warm does not run")
         if Phase.RETIRING in self.visited and not to_candidate:
             raise Violation("the way back is taken although the previous release is being stopped")
-        if not self.proven.issuperset(to_candidate):
-            raise Violation("traffic is sent to a candidate that was not proven healthy")
+        self.replicas_of.judge(routing, self.now_s)
         if to_candidate and self.scenario.jobs and Hook.PRE_SWITCH not in self.jobs.passed:
             raise Violation("a candidate gets traffic before pre-switch has passed")
         if Hook.CONTRACT in self.jobs.runs and not to_candidate:
             raise Violation("the way back is taken across a contract")
         if to_candidate and self.scenario.staged and not self.ordered:
             raise Violation("a staged candidate gets traffic before it was ordered")
-        if to_candidate and Phase.REVERTING in self.visited:
+        more = _weight(routing, "r2", self.running) > _weight(self.routing, "r2", self.running)
+        if more and Phase.REVERTING in self.visited:
             raise Violation("a candidate that was sent away gets traffic again")
         live = self.routing.slot
         back = live is not None and self.running[live] == "r2" and routing.slot is not live
@@ -315,11 +368,17 @@ class SimulatedWorld:
 
     def _leave(self, new: Routing) -> None:
         for slot in Slot:
-            if self.routing.serves(slot) and not new.serves(slot):
+            narrower = new.narrowed is slot and (self.routing.narrowed, self.routing.within) != (
+                slot,
+                new.within,
+            )
+            if self.routing.serves(slot) and (narrower or not new.serves(slot)):
                 self.left_at_s[slot] = self.now_s
                 self.drained.discard(slot)
 
     def _note_share(self, routing: Routing) -> None:
+        if self.scenario.order:
+            return
         if routing.share and self.shares[-1:] != [routing.share]:
             self.shares.append(routing.share)
         given = tuple(self.shares)
@@ -362,15 +421,16 @@ class SimulatedWorld:
         self._call()
         if self._proxy_is_dead():
             return ProbeResult(ok=False, status=None, body="", detail="no answer")
-        if self.running[slot] is None:
+        if self.running[slot] is None or not self.replicas_of.count(slot):
             return ProbeResult(ok=False, status=502, body="", detail="answered 502")
-        if self.scenario.fault == "probe answers 500":
+        if self.scenario.fault == "probe answers 500" and self.running[slot] == "r2":
             return ProbeResult(ok=False, status=500, body="", detail="answered 500")
-        self.proven.add(slot)
+        self.replicas_of.prove(slot, self.now_s)
         return ProbeResult(ok=True, status=200, body="", detail="answered 200")
 
-    def in_flight(self, site: Site, slot: Slot) -> InFlight:
+    def in_flight(self, site: Site, slot: Slot, parts: Sequence[int] = ()) -> InFlight:
         self._ask_nginx()
+        self.replicas_of.judge_drain(slot, self.routing, parts)
         visited = self.visited_always and self._is_visited(slot)
         left = self.answering.get(slot, InFlight(requests=1 if visited else 0))
         over = self.now_s - self.left_at_s.get(slot, 0) >= SITE.drain_timeout_s - 0.1
@@ -380,7 +440,8 @@ class SimulatedWorld:
 
     def _is_visited(self, slot: Slot) -> bool:
         busy_s = 9e9 if self.scenario.fault == "previous never idle" else VISIT_S
-        return self.routing.serves(slot) or self.now_s - self.left_at_s.get(slot, -9e9) < busy_s
+        serves = self.routing.serves(slot) and self.routing.narrowed is not slot
+        return serves or self.now_s - self.left_at_s.get(slot, -9e9) < busy_s
 
     def sample(self, site: Site, slot: Slot) -> Sample:
         return self.samples[slot]
@@ -405,6 +466,7 @@ def run(scenario: Scenario, *, table: Table = TABLE) -> tuple[Deployment, Simula
         created_at=0.0,
         staged=scenario.staged,
         shares=SITE.steps if scenario.canary else (),
+        scales=scales(REPLICAS, REPLICAS, update_config(app(scenario))) if scenario.order else (),
         sessions=scenario.sessions,
         hooks=tuple(Hook) if scenario.jobs else (),
     )
@@ -423,11 +485,12 @@ def _advance(world: SimulatedWorld, table: Table) -> None:
     def switch_ordered() -> bool:
         # It comes as soon as it is waited for, unless the candidate has to die first.
         world.ordered = world.scenario.fault != "candidate dies while it waits"
-        return world.ordered
+        return world.ordered and world.pauses < 2
 
     performer = Performer(
         site=SITE,
-        release=Release(2, "shop", {"services": {"app": {}} | HOOKS}, {}),
+        release=Release(2, "shop", {"services": {"app": app(world.scenario)} | HOOKS}, {}),
+        previous=Release(1, "shop", {"services": {"app": {}}}, {}),
         engine=world,
         jobs=world,
         proxy=world,
@@ -449,8 +512,15 @@ def _advance(world: SimulatedWorld, table: Table) -> None:
         cancel = world.cancelled and deployment.phase in CANCELLABLE
         world.stored = decide(deployment, event, cancel_requested=world.cancelled, table=table)
         world.visited.add(world.stored.phase)
+        world.pauses += world.stored.phase is Phase.PAUSED
+        world.cancelled |= world.pauses > 1 and world.stored.phase is Phase.PAUSED
         if cancel and world.stored.phase not in (Phase.ABORTING, Phase.REVERTING):
             raise Violation("a cancel does not lead back")
+        pauses, goes_on = world.stored.phase is Phase.PAUSED, deployment.phase is Phase.PAUSED and not cancel
+        asks = isinstance(event, StepsPaused) and not cancel
+        _require(pauses or not asks, "a batch that failed is to wait for a person, and does not")
+        _require(not pauses or world.scenario.action == "pause", "it waits for a person whom nobody told")
+        _require(not goes_on or world.stored.phase is Phase.STEPPING, "it does not go on as it was told to")
         failed = isinstance(event, HookFailed)
         if failed and world.stored.phase not in (Phase.ABORTING, Phase.REVERTING, Phase.FAILED):
             raise Violation("a hook that failed does not lead back")
@@ -488,6 +558,8 @@ def check_end(world: SimulatedWorld) -> None:
         _require(held, "succeeded, but no session could end where it began")
         _require(previous is None or world.running[previous] is None, "succeeded, but blue was not stopped")
         _require(not world.cancelled, "a cancel was acknowledged and ignored")
+        whole = world.replicas_of.count(candidate) == world.replicas_of.whole
+        _require(whole, "succeeded without all of its replicas")
         watched = d.kind is Kind.DEPLOY  # a rollback is an emergency: it is not watched, so not undone
         _require(not watched or world.scenario.fault not in MUST_ABORT, "a broken candidate was kept")
         _require(previous is None or previous in world.drained, "succeeded without a drain")
@@ -497,6 +569,8 @@ def check_end(world: SimulatedWorld) -> None:
         _require(not world.routing.serves(candidate), "aborted, but the candidate serves as well")
         _require(world.running[candidate] is None, "aborted, but the candidate still runs")
         _require(previous is None or world.running[previous] == "r1", "aborted, and the previous is gone")
+        kept = previous is None or world.replicas_of.count(previous) == world.replicas_of.whole
+        _require(kept, "aborted, and replicas of the previous are missing")
         _require(world.cancelled or world.scenario.fault in MUST_ABORT, "aborted without a reason")
         switched = bool({Phase.STEPPING, Phase.CUTOVER} & world.visited)
         _require(not switched or Phase.REVERTING in world.visited, "aborted without a confirmed way back")
@@ -528,6 +602,21 @@ def check_jobs(d: Deployment, world: SimulatedWorld) -> None:
         live = {d.previous_slot} if d.previous_slot else set()
         _require(jobs.scheduled == live, "aborted, but the scheduler is elsewhere")
     return None
+
+
+def app(scenario: Scenario) -> dict[str, Any]:
+    """The service that takes the traffic."""
+    if not scenario.order:
+        return {}
+    config = {"order": scenario.order, "monitor": "300ms", "failure_action": scenario.action}
+    return {"deploy": {"replicas": REPLICAS, "update_config": config}}
+
+
+def _weight(routing: Routing, release: str, running: Mapping[Slot, str | None]) -> int:
+    """Percent of the visitors without a session that the release gets."""
+    if routing.slot is None:
+        return 0
+    return 100 - routing.share if running[routing.slot] == release else routing.share
 
 
 UNDOING_HOOKS = (Hook.EXPAND, Hook.PRE_SWITCH, Hook.POST_SWITCH)

@@ -37,6 +37,7 @@ class Surroundings:
     @contextmanager
     def empty(self, slot: Slot) -> Iterator[None]:
         self._simulated.running[slot] = None
+        self._simulated.replicas_of.bring(slot, 0, 0.0)
         yield
 
     @contextmanager
@@ -82,6 +83,8 @@ class TestSimulatedProxy(ProxyContract):
     @pytest.fixture
     def proxy(self, simulated: SimulatedWorld) -> Proxy:
         simulated.running |= dict.fromkeys(Slot, "r1")
+        for slot in Slot:
+            simulated.replicas_of.fill(slot)
         return simulated
 
 

@@ -11,7 +11,7 @@ import pytest
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.journal import SCHEMA_VERSION, SqliteJournal
 from gateway.core.history import contracted_since, last_in_slots, release_before
-from gateway.core.model import Deployment, Hook, Kind, Phase, Slot
+from gateway.core.model import Deployment, Hook, Kind, Phase, Scale, Slot
 from gateway.errors import Failed
 
 DEPLOYMENT = Deployment(
@@ -93,7 +93,7 @@ def test_a_journal_of_the_version_before_is_taken_over(path: Path) -> None:
     journal.begin(DEPLOYMENT)
     journal.close()
     with sqlite3.connect(path) as db:
-        for column in ("shares", "sessions", "hooks", "contracted"):
+        for column in ("shares", "sessions", "hooks", "contracted", "scales", "scaled"):
             db.execute(f"ALTER TABLE deployments DROP COLUMN {column}")
         db.execute("PRAGMA user_version=1")
     assert SqliteJournal(path, SystemClock()).unfinished("shop") == replace(DEPLOYMENT, number=1)
@@ -123,6 +123,25 @@ def test_a_contract_is_known_however_many_attempts_came_after_it(path: Path) -> 
 def test_a_release_whose_contract_failed_was_live_nevertheless(path: Path) -> None:
     failed = replace(DEPLOYMENT, release="r3", phase=Phase.FAILED, contracted=True)
     assert release_before([failed, replace(DEPLOYMENT, release="r2", phase=Phase.SUCCEEDED)], "r4") == "r3"
+
+
+def test_how_far_the_replicas_were_replaced_survives_a_restart(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    stored = journal.begin(replace(DEPLOYMENT, scales=(Scale(0, 2), Scale(1, 2), Scale(1, 1), Scale(2, 1))))
+    journal.save(replace(stored, phase=Phase.STEPPING, scaled=2))
+    journal.close()
+    found = SqliteJournal(path, SystemClock()).unfinished("shop")
+    assert found == replace(stored, phase=Phase.STEPPING, scaled=2)
+
+
+def test_an_order_to_switch_is_not_one_to_go_on_after_a_pause(path: Path) -> None:
+    journal = SqliteJournal(path, SystemClock())
+    stored = journal.begin(DEPLOYMENT)
+    journal.order_switch(stored.number)
+    journal.save(replace(stored, phase=Phase.STEPPING))
+    assert journal.orders(stored.number) == (False, True)
+    journal.save(replace(stored, phase=Phase.PAUSED))
+    assert journal.orders(stored.number) == (False, False)
 
 
 def test_the_steps_to_come_survive_a_restart(path: Path) -> None:

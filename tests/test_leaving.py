@@ -32,7 +32,7 @@ class Left:
     def __post_init__(self) -> None:
         world = self.world = SimulatedWorld(Scenario(), visited_always=False)
         world.running |= {Slot.GREEN: "r2"}
-        world.proven.add(Slot.GREEN)
+        world.replicas_of.fill(Slot.GREEN)
         world.routing = Routing(Slot.GREEN)
         slept = world.sleep
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.adapters.render import Place, Renderer
-from gateway.core.model import Site
+from gateway.core.model import Site, Strategy
 from gateway.core.parseback import Frame, differences
 from gateway.core.servers import servers
 from gateway.core.serving import Certificate, Edge, HttpsMethod, Protocol, Proxying, Tls
@@ -43,8 +43,13 @@ def text() -> str:
         replace(SHOP, name="my-shop", steps=(1, 10), session_timeout_s=60.0),
         replace(SHOP, old_assets=("/assets/", "/a/b/"), session_timeout_s=60.0),
         replace(SHOP, path="/blog", old_assets=("/blog/assets/",)),
+        replace(SHOP, name="my-shop", strategy=Strategy.ROLLING),
+        replace(SHOP, strategy=Strategy.ROLLING, proxying=Proxying(protocol=Protocol.GRPC)),
     ],
-    ids=["plain", "with www", "gRPC with limits", "steps and sessions", "old assets", "of a path"],
+    ids=[
+        *("plain", "with www", "gRPC with limits", "steps and sessions", "old assets", "of a path"),
+        *("rolling", "rolling gRPC"),
+    ],
 )
 def test_what_was_rendered_is_the_site(
     site: Site, certificates: dict[str, Certificate], method: HttpsMethod

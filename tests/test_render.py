@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from gateway.adapters.render import Place, render
-from gateway.core.model import InFlight, Routing, Site, Slot
+from gateway.core.model import InFlight, Routing, Site, Slot, Strategy
 from gateway.core.serving import Certificate
 
 SHOP = Site("shop", ("shop.test", "*.shop.test"), "app", 8000, "/stacks/stack.yaml")
@@ -135,6 +135,35 @@ def test_a_step_sends_its_share_to_the_other_slot_and_counts_both(slot: Slot) ->
         slot,
         "1",
     )
+
+
+ROLLING = replace(SHOP, strategy=Strategy.ROLLING)
+
+
+@pytest.mark.parametrize(
+    ("routing", "slot", "part"),
+    [
+        (Routing(Slot.BLUE, awake=True, narrowed=Slot.BLUE, within=3), "blue", "blue-3"),
+        (Routing(Slot.BLUE, observed=True, narrowed=Slot.BLUE, within=3), "blue", "blue-3"),
+        (Routing(Slot.BLUE, share=10, narrowed=Slot.GREEN, within=12), "green", "green-12"),
+        (Routing(Slot.BLUE, share=10, narrowed=Slot.BLUE, within=12), "green", ""),
+        (Routing(Slot.BLUE, share=10), "green", ""),
+    ],
+    ids=lambda value: getattr(value, "flag", value),
+)
+def test_a_slot_that_is_narrowed_is_reached_by_its_part_alone(routing: Routing, slot: str, part: str) -> None:
+    text = joined(ROLLING)
+    assert chosen(text, routing.flag)[0] == slot
+    assert mapped(text, '"$gateway_to $gateway_routing" $gateway_part', f"{slot} {routing.flag}") == part
+    test = block(site_server(text, SHOP_DOMAINS), "if ($gateway_part)")
+    assert "set $gateway_slot shop_$gateway_part;" in test
+    assert "proxy_pass http://$gateway_slot:8000;" in test
+
+
+def test_a_site_that_is_not_rolled_is_not_charged_for_those_that_are(text: str) -> None:
+    both = render([ROLLING, BLOG], PLACE).files["sites/blog.conf"]
+    assert both == render([SHOP, BLOG], PLACE).files["sites/blog.conf"]
+    assert "gateway_part" not in text
 
 
 def test_what_is_not_steady_goes_where_its_name_says(text: str) -> None:

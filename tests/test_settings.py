@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from gateway.core.model import ProbePolicy, Site
+from gateway.core.model import ProbePolicy, Site, Strategy
 from gateway.core.serving import Edge, HttpsMethod, Protocol, Proxying, Tls
+from gateway.errors import SettingsInvalid
 from gateway.settings import Settings, parse
 from gateway.settings.table import VARIABLES
 from tests.settings_cases import INJECTION, ONE, PER_SITE, TWO, only_problem, problems
@@ -50,6 +51,7 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_PROBE_SUCCESSES": "4",
         "GATEWAY_START_DEADLINE_S": "90",
         "GATEWAY_OBSERVE_S": "0",
+        "GATEWAY_STRATEGY": "canary",
         "GATEWAY_CANARY_STEPS": "1, 10,50,100",
         "GATEWAY_CANARY_STEP_S": "300",
         "GATEWAY_CANARY_OVERRIDE": "on",
@@ -101,6 +103,7 @@ def test_every_variable_reaches_its_field() -> None:
         probe=ProbePolicy("/up/%20?full=1&x=(a)", 204, 204, '{"état": "ok"; $}', 0.5, 3.0, 4, 90.0),
         session_timeout_s=3600.0,
         session_idle_s=900.0,
+        strategy=Strategy.CANARY,
         steps=(1, 10, 50),
         step_s=300.0,
         canary_override=True,
@@ -254,4 +257,31 @@ def test_a_refused_site_list_does_not_make_its_sites_variables_unknown() -> None
         "GATEWAY_SHOP_KEEP_S",
         "GATEWAY_SITES",
         "GATEWAY_NOPE",
+    ]
+
+
+def strategy(**given: str) -> tuple[Strategy, tuple[int, ...]]:
+    (site,) = parse(ONE | {f"GATEWAY_{name}": raw for name, raw in given.items()}).sites
+    return site.strategy, site.steps
+
+
+def test_steps_make_a_canary_unless_another_strategy_is_chosen() -> None:
+    assert strategy() == (Strategy.BLUE_GREEN, ())
+    assert strategy(CANARY_STEPS="10") == (Strategy.CANARY, (10,))
+    assert strategy(CANARY_STEPS="10", STRATEGY="canary") == (Strategy.CANARY, (10,))
+    assert strategy(CANARY_STEPS="10", STRATEGY="rolling") == (Strategy.ROLLING, ())
+    assert strategy(CANARY_STEPS="10", STRATEGY="blue-green") == (Strategy.BLUE_GREEN, ())
+
+
+def test_a_canary_without_steps_and_sessions_that_rolling_could_not_hold_are_refused() -> None:
+    with pytest.raises(SettingsInvalid) as refused:
+        strategy(STRATEGY="canary")
+    assert list(refused.value.problems) == [
+        "GATEWAY_STRATEGY='canary' must be another, or GATEWAY_CANARY_STEPS set"
+    ]
+    with pytest.raises(SettingsInvalid) as refused:
+        strategy(STRATEGY="rolling", SESSION_TIMEOUT_S="60")
+    assert list(refused.value.problems) == [
+        "GATEWAY_SESSION_TIMEOUT_S='60' must be 0 where GATEWAY_STRATEGY is rolling: that leaves no release"
+        " for its sessions"
     ]

@@ -40,6 +40,7 @@ BAD = {
     "PROBE_SUCCESSES": ["0", "101", "2.0", "²"],
     "START_DEADLINE_S": ["0.9", "3601"],
     "OBSERVE_S": ["-1", "3600.5"],
+    "STRATEGY": ["Rolling", "bluegreen", "blue_green", "rolling,canary"],
     "CANARY_STEPS": ["0", "101", "10,5", "10,10", "1;2", "1.5", "5%", "01"],
     "CANARY_STEP_S": ["-1", "86401"],
     "CANARY_OVERRIDE": ["yes", "1"],

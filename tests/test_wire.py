@@ -44,6 +44,7 @@ ROSTER = Roster({"shop": Entry("shop", Standing.CURRENT, SITE, SITE.domains)}, (
         ToldRoster("v1", None),
         Routing(),
         Routing(Slot.BLUE, share=10, release="r2", held="r1"),
+        Routing(Slot.BLUE, share=10, narrowed=Slot.GREEN, within=3),
         Sample(9, 1, 2, 0.5, held=2, sessions=1),
         ProbeResult(ok=False, status=None, body="", detail="no answer"),
         DomainCertificate("shop.test", Certificate("", "", 1.5, expired=True), "expired"),

@@ -14,11 +14,12 @@ from docker.models.containers import Container
 
 from gateway.adapters.compose_command import PASSED_ON
 from gateway.adapters.containers import RUNS, OnDocker, last_lines, stop_with_grace, translated
-from gateway.core import labels, stack
-from gateway.core.model import Release, Replica, Site, Slot
+from gateway.core import labels, rolling, stack
+from gateway.core.model import Release, Replica, Site, Slot, Strategy
 from gateway.errors import EngineError, StackInvalid
 
 CONFIG_TIMEOUT_S = 30.0
+SERVICE = "com.docker.compose.service"
 
 
 class ComposeEngine(OnDocker):
@@ -48,10 +49,18 @@ class ComposeEngine(OnDocker):
 
     @translated
     def start(
-        self, site: Site, slot: Slot, release: Release, *, cancelled: Callable[[], bool] = lambda: False
+        self,
+        site: Site,
+        slot: Slot,
+        release: Release,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        replicas: int | None = None,
     ) -> None:
         self._refuse_foreign(site, slot)
         model = self._as_ours(stack.for_slot(release, site, slot))
+        if replicas is not None:
+            model = stack.scaled(model, site.service, replicas)
         project, text = ["-p", stack.project(site, slot), "-f", "-"], json.dumps(model)
         # Created, attached, then started: Docker's DNS knows the slot's alias from the first
         # moment, so that nginx's look-up (every 1-2 s) hides behind the application's own start.
@@ -61,29 +70,89 @@ class ComposeEngine(OnDocker):
         containers = self._containers(site, slot)
         for container in containers:
             if _takes_traffic(container, site):
-                self._attach(container, stack.alias(site, slot))
+                self._attach(container, _names(site, slot, release, container))
         wanted = stack.started_with_it(model)
         if stack.has_order(model):
             self._run([*project, "up", "-d", "--no-recreate", *wanted], stdin=text, cancelled=cancelled)
         else:
             # Compose knows nothing here that Docker doesn't, and takes 0.2-0.4 s to start itself.
             for container in containers:
-                if container.labels.get("com.docker.compose.service") in wanted:
+                if container.labels.get(SERVICE) in wanted:
                     container.start()
 
-    def _attach(self, container: Container, alias: str) -> None:
+    @translated
+    def scale(
+        self,
+        site: Site,
+        slot: Slot,
+        release: Release,
+        replicas: int,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._refuse_foreign(site, slot)
+        found = self._replicas(site, slot)
+        # One that has ended is made anew: a person may have said that it is to be tried again.
+        unwanted = [c for c in found if _number(c) > replicas or c.status in ("exited", "dead")]
+        for container in unwanted:
+            if container.status == "running":
+                stop_with_grace(container)
+            container.remove(v=True, force=True)
+        # One that was made and not started yet, when whoever made it was killed, is not there either.
+        if sum(c.status in RUNS for c in found if c not in unwanted) < replicas:
+            self._grow(site, slot, release, replicas, cancelled)
+        left = self._replicas(site, slot)
+        if [_number(c) for c in left] != [*range(1, replicas + 1)]:
+            names = ", ".join(c.name or "?" for c in left) or "none"
+            raise EngineError(f"{slot} should have {replicas} replicas and has: {names}")
+
+    def _grow(
+        self, site: Site, slot: Slot, release: Release, replicas: int, cancelled: Callable[[], bool]
+    ) -> None:
+        model = stack.scaled(self._as_ours(stack.for_slot(release, site, slot)), site.service, replicas)
+        if run := self._replicas(site, slot):
+            # Of the very image of the others: a tag may have moved since.
+            model["services"][site.service] |= {"image": run[0].attrs["Image"], "pull_policy": "never"}
+        project, text = ["-p", stack.project(site, slot), "-f", "-"], json.dumps(model)
+        self._run([*project, "create", "--no-recreate", site.service], stdin=text, cancelled=cancelled)
+        new = [c for c in self._replicas(site, slot) if c.status == "created"]
+        for container in new:
+            self._attach(container, _names(site, slot, release, container))
+        if stack.has_order(model):
+            only = ["--no-recreate", "--no-deps", site.service]
+            self._run([*project, "up", "-d", *only], stdin=text, cancelled=cancelled)
+        else:
+            for container in new:
+                container.start()
+
+    def _replicas(self, site: Site, slot: Slot) -> list[Container]:
+        """Of the service that takes the traffic, by their numbers."""
+        found = (c for c in self._containers(site, slot) if c.labels.get(SERVICE) == site.service)
+        return sorted(found, key=_number)
+
+    def _attach(self, container: Container, names: Sequence[str]) -> None:
         network = self._docker.networks.get(self._gateway_network())
         attached = container.attrs["NetworkSettings"]["Networks"].get(network.name)
         aliases = list((attached or {}).get("Aliases") or [])
-        if alias in aliases:
+        if set(names) <= set(aliases):
             return
         if attached is not None:  # the stack itself names our network; the container is not started yet
             network.disconnect(container)
-        network.connect(container, aliases=[*aliases, alias])
+        network.connect(container, aliases=[*aliases, *names])
 
     @translated
     def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
-        return [_replica(c.attrs) for c in self._containers(site, slot) if labels.HOOK not in c.labels]
+        network = self._gateway_network()
+        return [
+            _replica(c.attrs, self._part_number(c, site, slot, network))
+            for c in self._containers(site, slot)
+            if labels.HOOK not in c.labels
+        ]
+
+    def _part_number(self, container: Container, site: Site, slot: Slot, network: str) -> int:
+        attached = container.attrs["NetworkSettings"]["Networks"].get(network) or {}
+        own = stack.part(site, slot, _number(container))
+        return _number(container) if own in (attached.get("Aliases") or []) else 0
 
     @translated
     def stop(self, site: Site, slot: Slot, *, over_s: float = 0.0) -> None:
@@ -117,19 +186,33 @@ class ComposeEngine(OnDocker):
 
 
 def _takes_traffic(container: Container, site: Site) -> bool:
-    return bool(container.labels.get("com.docker.compose.service") == site.service)
+    return bool(container.labels.get(SERVICE) == site.service)
 
 
-def _replica(attrs: Mapping[str, Any]) -> Replica:
+def _number(container: Container) -> int:
+    return int(container.labels.get("com.docker.compose.container-number") or 0)
+
+
+def _names(site: Site, slot: Slot, release: Release, container: Container) -> list[str]:
+    """Under which nginx finds it."""
+    names = [stack.alias(site, slot)]
+    if site.strategy is Strategy.ROLLING:
+        most = rolling.replicas(release.stack["services"][site.service])
+        names += stack.parts(site, slot, _number(container), most)
+    return names
+
+
+def _replica(attrs: Mapping[str, Any], number: int) -> Replica:
     state = attrs["State"]
     ended = state["Status"] in ("exited", "dead", "restarting")
     return Replica(
         name=attrs["Name"].lstrip("/"),
-        service=attrs["Config"]["Labels"].get("com.docker.compose.service", ""),
+        service=attrs["Config"]["Labels"].get(SERVICE, ""),
         state=state["Status"],
         health=(state.get("Health") or {}).get("Status"),
         exit_code=state["ExitCode"] if ended else None,
         oom_killed=bool(state.get("OOMKilled")),
         restarts=int(attrs.get("RestartCount") or 0),
         scheduler=attrs["Config"]["Labels"].get(labels.SCHEDULER) == "true",
+        number=number,
     )

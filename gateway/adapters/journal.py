@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from gateway.core.history import forgettable
-from gateway.core.model import Deployment, Hook, Kind, Phase, Release, Slot
+from gateway.core.model import Deployment, Hook, Kind, Phase, Release, Scale, Slot
 from gateway.core.transitions import PAST_ITS_WAY_BACK, TERMINAL
 from gateway.errors import Failed, JournalError
 from gateway.ports import Clock
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 SCHEMA = """
 CREATE TABLE releases (
     site TEXT NOT NULL, number INTEGER NOT NULL, stack TEXT NOT NULL, images TEXT NOT NULL,
@@ -31,7 +31,7 @@ CREATE TABLE deployments (
     number INTEGER PRIMARY KEY AUTOINCREMENT, site TEXT NOT NULL, kind TEXT NOT NULL, release TEXT NOT NULL,
     slot TEXT NOT NULL, previous TEXT, phase TEXT NOT NULL, created_at REAL NOT NULL,
     staged INTEGER NOT NULL, reason TEXT NOT NULL, by TEXT NOT NULL, shares TEXT NOT NULL DEFAULT '[]',
-    sessions INTEGER NOT NULL DEFAULT 0,
+    sessions INTEGER NOT NULL DEFAULT 0, scales TEXT NOT NULL DEFAULT '[]', scaled INTEGER NOT NULL DEFAULT 0,
     hooks TEXT NOT NULL DEFAULT '[]', contracted INTEGER NOT NULL DEFAULT 0,
     cancelled INTEGER NOT NULL DEFAULT 0, ordered INTEGER NOT NULL DEFAULT 0,
     switch_ms REAL, diagnosis TEXT
@@ -46,10 +46,12 @@ MIGRATIONS = {
     "ALTER TABLE deployments ADD COLUMN sessions INTEGER NOT NULL DEFAULT 0;",
     3: "ALTER TABLE deployments ADD COLUMN hooks TEXT NOT NULL DEFAULT '[]';"
     "ALTER TABLE deployments ADD COLUMN contracted INTEGER NOT NULL DEFAULT 0;",
+    4: "ALTER TABLE deployments ADD COLUMN scales TEXT NOT NULL DEFAULT '[]';"
+    "ALTER TABLE deployments ADD COLUMN scaled INTEGER NOT NULL DEFAULT 0;",
 }
 _COLUMNS = (
     "number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, shares, sessions,"
-    " hooks, contracted"
+    " scales, scaled, hooks, contracted"
 )
 
 
@@ -116,8 +118,8 @@ class SqliteJournal:
 
     def begin(self, deployment: Deployment) -> Deployment:
         """Store a new deployment and return it with its number."""
-        texts = {"shares": json.dumps(deployment.shares), "hooks": json.dumps(deployment.hooks)}
-        values = asdict(deployment) | texts | {"number": None}
+        values = asdict(deployment) | {"number": None}
+        values |= {name: json.dumps(values[name]) for name in ("shares", "scales", "hooks")}
         names = _COLUMNS.split(", ")
         with _translated(), self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
@@ -134,11 +136,13 @@ class SqliteJournal:
         with _translated(), self._lock, self._db:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
-                "UPDATE deployments SET phase = ?, reason = ?, shares = ?, hooks = ?, contracted = ?"
-                " WHERE number = ?",
+                "UPDATE deployments SET phase = ?, reason = ?, shares = ?, scaled = ?, hooks = ?,"
+                " contracted = ?, ordered = ordered AND NOT ? WHERE number = ?",
                 (
-                    *(deployment.phase, deployment.reason, json.dumps(deployment.shares)),
-                    *(json.dumps(deployment.hooks), deployment.contracted, deployment.number),
+                    *(deployment.phase, deployment.reason, json.dumps(deployment.shares), deployment.scaled),
+                    *(json.dumps(deployment.hooks), deployment.contracted),
+                    # The order to go on that this phase waits for is a new one.
+                    *(deployment.phase is Phase.PAUSED, deployment.number),
                 ),
             )
             self._note_phase(deployment)
@@ -232,7 +236,7 @@ class SqliteJournal:
 
 def _deployment(row: tuple[Any, ...]) -> Deployment:
     number, site, kind, release, slot, previous, phase, created_at, staged, reason, by, *rest = row
-    shares, sessions, hooks, contracted = rest
+    shares, sessions, scales, scaled, hooks, contracted = rest
     return Deployment(
         number=number,
         site=site,
@@ -244,6 +248,8 @@ def _deployment(row: tuple[Any, ...]) -> Deployment:
         created_at=created_at,
         staged=bool(staged),
         shares=tuple(json.loads(shares)),
+        scales=tuple(Scale(**scale) for scale in json.loads(scales)),
+        scaled=scaled,
         sessions=bool(sessions),
         hooks=tuple(Hook(hook) for hook in json.loads(hooks)),
         contracted=bool(contracted),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import httpx
 
@@ -13,6 +14,7 @@ from gateway.adapters.routing import RoutingFiles, Shown, shown_from_flag
 from gateway.core.admission import Admission, Door
 from gateway.core.model import InFlight, ProbePolicy, ProbeResult, Routing, Sample, Site, Slot
 from gateway.core.serving import Protocol
+from gateway.core.stack import part
 from gateway.errors import Failed, ProxyError
 from gateway.paths import NGINX_SOCKET
 
@@ -64,9 +66,10 @@ class NginxProxy:
         except Failed as error:
             raise ProxyError(str(error)) from error
 
-    def in_flight(self, site: Site, slot: Slot) -> InFlight:
-        key = _key(site, slot)
-        return InFlight(self._counts.of(key), self._counts.of(f"{key}{SOCKETS}"))
+    def in_flight(self, site: Site, slot: Slot, parts: Sequence[int] = ()) -> InFlight:
+        keys = [_key(site, slot), *(part(site, slot, within) for within in parts)]
+        counted = self._counts.of
+        return InFlight(sum(map(counted, keys)), sum(counted(f"{key}{SOCKETS}") for key in keys))
 
     def sample(self, site: Site, slot: Slot) -> Sample:
         return self._observed.sample(_key(site, slot), session_idle_s=site.session_idle_s)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 import httpx
@@ -45,8 +45,8 @@ class RemoteAgent:
     def admission(self, site: Site) -> Admission:
         return self._call(Admission, "admission", site=site)
 
-    def in_flight(self, site: Site, slot: Slot) -> InFlight:
-        return self._call(InFlight, "in_flight", site=site, slot=slot)
+    def in_flight(self, site: Site, slot: Slot, parts: Sequence[int] = ()) -> InFlight:
+        return self._call(InFlight, "in_flight", site=site, slot=slot, parts=list(parts))
 
     def sample(self, site: Site, slot: Slot) -> Sample:
         return self._call(Sample, "sample", site=site, slot=slot)

@@ -24,7 +24,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from gateway.adapters.bounded import Bounded, CallFailed, Ended
 from gateway.core.admission import LONGEST_PAUSE_S, RETRY_AFTER_S
-from gateway.core.model import InFlight, Site
+from gateway.core.model import InFlight, Site, Strategy
 from gateway.core.parseback import INSIDE, Frame, halves, shared_differences
 from gateway.core.servers import Server, Shared, servers, shared
 from gateway.core.serving import Certificate, Edge, Protocol, Proxying
@@ -185,7 +185,8 @@ class Renderer:
             files |= {file: part for file, part in parts if part}
         files |= {f"{PAGES}/{name}.html": page for name, page in sorted((pages or {}).items())}
         http = self._http(
-            shares=tuple(sorted({share for site in sites for share in site.steps})),
+            shares=tuple(sorted({share for site in sites for share in _shares(site)})),
+            rolling=any(site.strategy is Strategy.ROLLING for site in sites),
             sessions=any(site.session_timeout_s for site in sites),
             https=any(one.server.answer.certificate for one in together)
             or any(f"listen {self._place.edge.https_port} ssl;" in text for text in own.values()),
@@ -283,6 +284,11 @@ def render(
     have = {site: servers(site, certificates or {}) for site in sites}
     own = {site.name: renderer.site(site, own) for site, own in have.items()}
     return renderer.assemble(sites, own, shared((s, o) for s, o in have.items() if s.path is not None))
+
+
+def _shares(site: Site) -> Sequence[int]:
+    """Percent that its candidates may get. How many replicas they have, only the stack says."""
+    return range(1, 100) if site.strategy is Strategy.ROLLING else site.steps
 
 
 def _shared_by_all(edge: Edge) -> dict[str, Any]:

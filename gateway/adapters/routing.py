@@ -26,6 +26,7 @@ T = TypeVar("T")
 _RELEASE = r"r[1-9][0-9]*"
 _FLAG = re.compile(
     rf"(blue|green)(?:-(observed|awake|warm)|-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
+    r"(?:--(blue|green)-([1-9][0-9]{0,2}))?"
 )
 
 
@@ -34,9 +35,9 @@ def routing_from_flag(flag: str) -> Routing:
     if flag == Routing().flag:
         return Routing()
     if not (parts := _FLAG.fullmatch(flag)):
-        form = "<slot>[-observed|-awake|-warm|-canary-<percent>][.<release>][+<held release>]"
+        form = "<slot>[-observed|-awake|-warm|-canary-<percent>][.<release>][+<held>][--<slot>-<replicas>]"
         raise Failed(f"{flag!r} is no routing; it is maintenance or {form}")
-    slot, kind, share, release, held = parts.groups()
+    slot, kind, share, release, held, narrowed, within = parts.groups()
     return Routing(
         Slot(slot),
         observed=kind == "observed",
@@ -45,6 +46,8 @@ def routing_from_flag(flag: str) -> Routing:
         share=int(share or 0),
         release=release,
         held=held,
+        narrowed=Slot(narrowed) if narrowed else None,
+        within=int(within or 0),
     )
 
 
@@ -67,7 +70,7 @@ class Shown:
         """True when whoever still takes this for what serves is right when `due` is shown."""
         if self.routing.slot is None or self.door is Door.MAINTENANCE is due.door:
             return True
-        same = due.door is Door.OPEN and due.routing.slot is self.routing.slot
+        same = due.door is Door.OPEN and due.routing.slot is self.routing.slot and not due.routing.narrowed
         return same and (due.routing.is_steady or due.routing.awake or due.routing.warm)
 
 

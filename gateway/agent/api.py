@@ -44,7 +44,9 @@ def create_app(agent: Agent, token: str) -> Starlette:
         "serving": lambda body: agent.plane.proxy.serving(_site(body)),
         "admit": lambda body: agent.plane.proxy.admit(_site(body), part(body, "admission", Admission)),
         "admission": lambda body: agent.plane.proxy.admission(_site(body)),
-        "in_flight": lambda body: agent.plane.proxy.in_flight(_site(body), part(body, "slot", Slot)),
+        "in_flight": lambda body: agent.plane.proxy.in_flight(
+            _site(body), part(body, "slot", Slot), part(body, "parts", list[int])
+        ),
         "sample": lambda body: agent.plane.proxy.sample(_site(body), part(body, "slot", Slot)),
         "probe": lambda body: agent.plane.proxy.probe(_site(body), part(body, "slot", Slot)),
         "roster": lambda body: told.of(agent.roster(part(body, "waiting", list[str])), body.get("known")),

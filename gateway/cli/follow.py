@@ -18,10 +18,10 @@ from gateway.cli.terminal import WORDS, Show, shown
 
 # From here on the order is carried out; what follows (keeping, retiring) needs no one to wait.
 ENDS = ("succeeded", "aborted", "failed")
-DONE = ("holding", "keeping", "retiring", "contracting", *ENDS)
+DONE = ("paused", "holding", "keeping", "retiring", "contracting", *ENDS)
 WAY_BACK = ("reverting", "unwinding", "aborting", "reporting", *ENDS)
 FROM_THE_SWITCH = (
-    *("preparing", "stepping", "cutover", "announcing", "observing", "draining"),
+    *("preparing", "stepping", "paused", "cutover", "announcing", "observing", "draining"),
     *(*DONE, *WAY_BACK),
 )
 
@@ -41,17 +41,26 @@ def follow(
     timeout_s: float | None,
     expected: str = "succeeded",
     only: Collection[str] = tuple(WORDS),
+    pauses: int = 0,
 ) -> None:
     """Print each step as it happens. Ctrl-C and the timeout undo the deployment before we end.
 
-    `expected` is how it should end: "succeeded", or "ready" for a staged one.
+    `expected` is how it should end: "succeeded", or "ready" for a staged one. `pauses`: how often it was
+    paused before this order, which is told again.
     Raises GatewayError (exit 1) when it was aborted, Failed (exit 4) when it needs a person.
     """
     number, began = int(deployment["deployment"][1:]), time.monotonic()
     try:
         until = (expected, *ENDS) if expected == "ready" else DONE
         final = _print_steps(
-            client, number, began, as_json=as_json, timeout_s=timeout_s, until=until, only=only
+            client,
+            number,
+            began,
+            as_json=as_json,
+            timeout_s=timeout_s,
+            until=until,
+            only=only,
+            pauses=pauses,
         )
     except (KeyboardInterrupt, TimeoutError) as interruption:
         final = _undo(client, deployment, began, as_json=as_json)
@@ -71,6 +80,7 @@ def _print_steps(
     timeout_s: float | None,
     until: Collection[str] = DONE,
     only: Collection[str] = tuple(WORDS),
+    pauses: int = 0,
 ) -> dict[str, Any] | None:
     """The whole deployment as it is where we stop; None when the controller went away."""
     said = ""  # a reason is told once, by the step at which it came up
@@ -85,6 +95,8 @@ def _print_steps(
             show(line if as_json or reason != said else {**line, "reason": ""}, time.monotonic() - began)
             said = reason or said
             if line["step"] in until and "waiting" not in line:
+                if line["step"] == "paused" and (pauses := pauses - 1) >= 0:
+                    continue
                 return final
     return None
 
@@ -145,6 +157,11 @@ def _finish(
 
 def _unexpected(final: dict[str, Any]) -> errors.GatewayError:
     """What to say of a deployment that did not end as it should."""
+    if final["phase"] == "paused":
+        return errors.Failed(
+            f"{final['deployment']} paused: {final['reason']};"
+            f" `gateway switch {final['site']}` goes on, `gateway abort {final['site']}` goes back"
+        )
     if final["outcome"] == "running":
         return errors.ControllerUnreachable(
             f"the controller restarted and goes on with {final['deployment']}: `gateway history`"

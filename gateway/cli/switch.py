@@ -15,7 +15,7 @@ from gateway.cli.follow import FROM_THE_SWITCH, follow, follow_undo
 @options.timeout
 @options.as_json
 def command(site: str, slot: str | None, timeout_s: float | None, as_json: bool) -> None:  # noqa: FBT001
-    """Send all traffic to the slot that stands ready (blue or green).
+    """Send all traffic to the slot that stands ready (blue or green), or go on with a paused deployment.
 
     \b
     Example:
@@ -29,4 +29,12 @@ def command(site: str, slot: str | None, timeout_s: float | None, as_json: bool)
         elif deployment["back"]:
             follow_undo(client, deployment, as_json=as_json)
         else:
-            follow(client, deployment, as_json=as_json, timeout_s=timeout_s, only=FROM_THE_SWITCH)
+            pauses = sum(entry["phase"] == "paused" for entry in deployment["timeline"])
+            follow(
+                client,
+                deployment,
+                as_json=as_json,
+                timeout_s=timeout_s,
+                only=FROM_THE_SWITCH,
+                pauses=pauses,
+            )

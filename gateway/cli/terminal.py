@@ -17,6 +17,7 @@ WORDS = {
     "ready": "healthy",
     "preparing": "running the hook pre-switch",
     "stepping": "sending it a share of the visitors",
+    "paused": "paused: `gateway switch` goes on, `gateway abort` goes back",
     "cutover": "switching all traffic",
     "announcing": "running the hook post-switch",
     "observing": "watching it",
@@ -33,7 +34,7 @@ WORDS = {
     "succeeded": "done",
     "failed": "failed",
 }
-BAD = ("reverting", "unwinding", "aborting", "reporting", "aborted", "failed")
+BAD = ("paused", "reverting", "unwinding", "aborting", "reporting", "aborted", "failed")
 
 Show = Callable[[dict[str, Any], float], None]
 
@@ -68,4 +69,5 @@ def _plain(line: dict[str, Any], elapsed_s: float) -> None:
 def _text(line: dict[str, Any], elapsed_s: float) -> str:
     why = line.get("waiting") or line.get("reason") or ""
     what = WORDS[line["step"]] + (f": {line['share']} %" if "share" in line else "")
+    what += f": replicas {line['replicas']}" if "replicas" in line else ""
     return f"{elapsed_s:6.1f} s  {line['step']:<10} {what}{': ' + why if why else ''}"

@@ -48,6 +48,14 @@ class StepPassed(Event):
 class StepsPassed(Event): ...
 
 
+class StepsPaused(Event):
+    """A step failed, and a person is to say how it goes on."""
+
+
+class StepUndone(Event):
+    """One change of the number of replicas is undone; there was another before it."""
+
+
 class StepFailed(Event): ...
 
 

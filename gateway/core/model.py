@@ -31,6 +31,7 @@ class Phase(StrEnum):
     READY = "ready"
     PREPARING = "preparing"
     STEPPING = "stepping"
+    PAUSED = "paused"
     CUTOVER = "cutover"
     ANNOUNCING = "announcing"
     OBSERVING = "observing"
@@ -56,6 +57,14 @@ class Hook(StrEnum):
     POST_SWITCH = "post-switch"
     CONTRACT = "contract"
     ON_FAILURE = "on-failure"
+
+
+class Strategy(StrEnum):
+    """How a candidate takes the place of the live release."""
+
+    BLUE_GREEN = "blue-green"  # all visitors at once
+    CANARY = "canary"  # more and more visitors
+    ROLLING = "rolling"  # some replicas at a time, and their visitors
 
 
 class Kind(StrEnum):
@@ -88,7 +97,8 @@ class Site:
     stack_file: str  # compose file of the stack, as a path inside the controller
     probe: ProbePolicy = field(default_factory=ProbePolicy)
     observe_s: float = 10.0
-    steps: tuple[int, ...] = ()  # percent of the visitors that a candidate gets before all; rising
+    strategy: Strategy = Strategy.BLUE_GREEN
+    steps: tuple[int, ...] = ()  # of a canary: percent of the visitors before all; rising
     step_s: float = 60.0  # how long each of these steps is watched
     canary_override: bool = False  # visitors may choose between live release and candidate meanwhile
     old_assets: tuple[str, ...] = ()  # paths, as /assets/: what is not found there is asked of the one before
@@ -134,7 +144,8 @@ class Routing:
     while the answers of both are counted. `release`: what the slot holds, for sites with sessions;
     `held`: what the other slot holds for those whose session began there. `awake`: nothing else is different
     from without it, but the slot may change at once (see `is_steady`). `warm`: awake, and the other slot
-    still has the release before, whole.
+    still has the release before, whole. `narrowed`: of this slot only the replicas numbered up to `within`
+    get requests that begin now.
     """
 
     slot: Slot | None = None
@@ -144,11 +155,13 @@ class Routing:
     held: str | None = None
     awake: bool = False
     warm: bool = False
+    narrowed: Slot | None = None
+    within: int = 0
 
     @property
     def is_steady(self) -> bool:
         """True when nginx may remember for a moment that this slot alone serves, instead of looking anew."""
-        something = self.observed or self.share or self.held or self.awake or self.warm
+        something = self.observed or self.share or self.held or self.awake or self.warm or self.narrowed
         return self.slot is not None and not something
 
     @property
@@ -164,7 +177,8 @@ class Routing:
         }
         kind = next((kind for kind, holds in kinds.items() if holds), "")
         releases = (f".{self.release}" if self.release else "") + (f"+{self.held}" if self.held else "")
-        return f"{self.slot}{kind}{releases}"
+        narrowed = f"--{self.narrowed}-{self.within}" if self.narrowed else ""
+        return f"{self.slot}{kind}{releases}{narrowed}"
 
     def serves(self, slot: Slot) -> bool:
         """True when somebody's requests go to the slot."""
@@ -186,6 +200,14 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Scale:
+    """How many replicas take traffic in a moment of a rolling deployment."""
+
+    candidate: int
+    live: int
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """One attempt to make `release` live in `slot`. Only `core.transitions.apply` changes its phase."""
 
@@ -199,6 +221,8 @@ class Deployment:
     created_at: float  # when it was ordered, seconds since the epoch
     staged: bool = False  # stops in READY until it is ordered to switch
     shares: tuple[int, ...] = ()  # steps that are still to come, the one in progress first
+    scales: tuple[Scale, ...] = ()  # of a rolling one: from what it found to what it ends with
+    scaled: int = 0  # how many of the changes between them are done
     sessions: bool = False  # visitors stay with the release on which their session began
     hooks: tuple[Hook, ...] = ()  # of the release, those that are still to come
     contracted: bool = False  # its contract has begun: earlier releases may find their data changed
@@ -236,6 +260,7 @@ class Replica:
     oom_killed: bool
     restarts: int
     scheduler: bool = False  # runs on the live slot alone
+    number: int = 0  # nginx can be told to leave out those from this number on; 0: not this one
 
 
 @dataclass(frozen=True, slots=True)

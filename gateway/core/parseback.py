@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.core import syntax
-from gateway.core.model import Site, Slot
+from gateway.core.model import Site, Slot, Strategy
 from gateway.core.servers import Act, Server, Shared
 from gateway.core.serving import Edge, Protocol
 from gateway.core.syntax import Directive
@@ -205,6 +205,7 @@ def _own_targets(site: Site, frame: Frame) -> set[str]:
     held = f"proxy_pass http://unix:{frame.run_dir}/hold.sock:/{site.name}"
     targets = [*(f"{site.name}_{slot}" for slot in Slot), "$gateway_slot"]
     targets += ["$gateway_older"] if site.old_assets else []
+    targets += [f"$gateway_slot:{site.port}"] if site.strategy is Strategy.ROLLING else []
     return {held, *(f"{call}://{to}" for to in targets)}
 
 
@@ -214,7 +215,8 @@ def _slots(everything: Iterable[Directive]) -> set[str]:
 
 
 def _own_slots(site: Site) -> set[str]:
-    return {f"{site.name}_{slot}" for slot in (*Slot, "$gateway_to")}
+    part = ("$gateway_part",) if site.strategy is Strategy.ROLLING else ()
+    return {f"{site.name}_{slot}" for slot in (*Slot, "$gateway_to", *part)}
 
 
 def _upstreams(tree: Iterable[Directive]) -> set[str]:

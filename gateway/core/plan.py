@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 
-from gateway.core import labels
-from gateway.core.model import Deployment, Hook, Kind, Phase, Release, Routing, Site, Slot
+from gateway.core import labels, rolling
+from gateway.core.model import Deployment, Hook, Kind, Phase, Release, Routing, Scale, Site, Slot, Strategy
 from gateway.core.transitions import HOOK_OF
 
 
 @dataclass(frozen=True, slots=True)
 class StartStack:
-    """`serving` is what the site serves meanwhile."""
+    """`serving` is what the site serves meanwhile. `replicas`: of the serving service; None: all."""
 
     slot: Slot
     serving: Routing
+    replicas: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,10 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class AwaitOrder:
+    """A person's, to send visitors to the slot. `paused`: to go on doing so."""
+
     slot: Slot
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,7 @@ Step = (
     | Probe
     | AwaitOrder
     | ShiftShare
+    | rolling.ScaleSlot
     | SwitchUpstream
     | Observe
     | Hold
@@ -107,20 +113,21 @@ def next_step(deployment: Deployment) -> Step | None:
     stepping = replace(
         _before(deployment), share=share, held=deployment.release if deployment.sessions and share else None
     )
-    kept = previous is not None
+    kept = previous is not None and not deployment.scales
     after = replace(_after(deployment, held=None), awake=not kept, warm=kept)
     steps: dict[Phase, Step] = {
-        Phase.STARTING: StartStack(slot, back),
+        Phase.STARTING: StartStack(slot, back, deployment.scales[1].candidate if deployment.scales else None),
         Phase.PROBING: Probe(slot),
         Phase.READY: AwaitOrder(slot),
-        Phase.STEPPING: ShiftShare(stepping, slot),
+        Phase.STEPPING: rolling.forward(deployment) if deployment.scales else ShiftShare(stepping, slot),
+        Phase.PAUSED: AwaitOrder(slot, paused=True),
         Phase.CUTOVER: SwitchUpstream(replace(_after(deployment, held=deployment.previous), observed=True)),
         Phase.OBSERVING: Observe(slot),
         Phase.HOLDING: Hold(previous, _after(deployment, held=deployment.previous)),
         Phase.DRAINING: Drain(previous, after),
         Phase.KEEPING: Keep(previous),
         Phase.RETIRING: StopStack(previous, _after(deployment, held=None)),
-        Phase.REVERTING: SwitchUpstream(back),
+        Phase.REVERTING: rolling.backward(deployment) if deployment.scales else SwitchUpstream(back),
         Phase.UNWINDING: Drain(slot, back),
         Phase.ABORTING: StopStack(slot, _before(deployment)),
     }
@@ -155,9 +162,19 @@ class Request:
 
 
 def candidate(
-    site: Site, release: Release, live: Slot | None, previous: str | None, request: Request, *, now: float
+    site: Site,
+    release: Release,
+    live: Slot | None,
+    previous: str | None,
+    request: Request,
+    *,
+    now: float,
+    replicas: int = 0,
 ) -> Deployment:
-    """The deployment that puts the release into the slot that is not live. Not yet numbered."""
+    """The deployment that puts the release into the slot that is not live. Not yet numbered.
+
+    `replicas`: how many of the live release can be left out one by one; none before the first rolling one.
+    """
     # A rollback is an emergency, and what its hooks have to do was done when the release was deployed.
     hooks = labels.hooks(release.stack["services"]) if request.kind is Kind.DEPLOY else {}
     return Deployment(
@@ -173,18 +190,27 @@ def candidate(
         # A rollback is an emergency, and before the first release there is nothing to compare with.
         sessions=site.session_timeout_s > 0,
         shares=site.steps if live is not None and request.kind is Kind.DEPLOY else (),
+        scales=_scales(site, release, replicas),
         hooks=tuple(hook for hook in Hook if hook in hooks),
         by=request.by,
     )
+
+
+def _scales(site: Site, release: Release, live: int) -> tuple[Scale, ...]:
+    if site.strategy is not Strategy.ROLLING or not live:
+        return ()
+    service = release.stack["services"][site.service]
+    return rolling.scales(live, rolling.replicas(service), rolling.update_config(service))
 
 
 def describe(site: Site, deployment: Deployment) -> list[str]:
     """The plan in plain words, a line a step."""
     d, probe = deployment, site.probe
     before = d.previous or "the maintenance page"
+    some = f" with {d.scales[1].candidate} of {d.scales[-1].candidate} replicas" if d.scales else ""
     lines = [
         *_hook(site, d, Hook.EXPAND, f"before anything of {d.release} is started; stop here if it fails"),
-        f"start {d.release} in {d.slot}",
+        f"start {d.release} in {d.slot}{some}",
         f"probe {probe.path} through nginx until {probe.successes} good answers in a row a replica"
         f" (at most {probe.start_deadline_s:g} s)",
     ]
@@ -193,6 +219,7 @@ def describe(site: Site, deployment: Deployment) -> list[str]:
     lines += _hook(site, d, Hook.PRE_SWITCH, "before the first visitor comes; stop here if it fails")
     for share in d.shares:
         lines.append(f"send {share} % of the visitors to {d.release}; watch them for {site.step_s:g} s")
+    lines += _changes(d)
     lines.append(f"switch all traffic of {', '.join(site.addresses)} from {before} to {d.release}")
     lines += _hook(site, d, Hook.POST_SWITCH, "go back if it fails")
     if watch_s := observe_s(site, d):
@@ -205,9 +232,23 @@ def describe(site: Site, deployment: Deployment) -> list[str]:
         lines.append(f"let {d.previous} finish its requests (at most {site.drain_timeout_s:g} s)")
         longer = f", its WebSockets up to {site.websocket_timeout_s:g} s"
         longer = longer if site.websocket_timeout_s > site.keep_s else ""
-        lines.append(f"keep {d.previous} warm for {site.keep_s:g} s{longer}, then stop it")
+        kept = "" if d.scales else f"keep {d.previous} warm for {site.keep_s:g} s{longer}, then "
+        lines.append(f"{kept}stop {'it' if kept else d.previous}")
     lines += _hook(site, d, Hook.CONTRACT, f"no rollback to a release before {d.release} from then on")
     return lines + _hook(site, d, Hook.ON_FAILURE, f"only if {d.release} did not stay")
+
+
+def _changes(deployment: Deployment) -> list[str]:
+    """A line a change of the number of replicas."""
+    d, lines = deployment, []
+    for number, (old, new) in enumerate(pairwise(d.scales)):
+        share = f"{round(100 * new.candidate / (new.candidate + new.live))} % of the visitors"
+        if new.candidate > old.candidate:
+            grown = "" if number == 0 else f"start up to {new.candidate} replicas of {d.release}; "
+            lines.append(f"{grown}send {share} to {d.release}; watch it")
+        else:
+            lines.append(f"send {share} to {d.release}; drain {d.previous} down to {new.live} replicas")
+    return lines
 
 
 def _hook(site: Site, deployment: Deployment, hook: Hook, what: str) -> list[str]:

@@ -51,6 +51,12 @@ def running(replicas: Sequence[Replica], service: str) -> bool:
     return bool(serving) and all(r.state == "running" for r in serving)
 
 
+def numbered(replicas: Sequence[Replica], service: str) -> int:
+    """How many run, if they are numbered from 1 without a gap; else 0."""
+    numbers = sorted(r.number for r in replicas if r.service == service and r.state == "running")
+    return len(numbers) if numbers == [*range(1, len(numbers) + 1)] else 0
+
+
 def docker_ready(replicas: Sequence[Replica], service: str) -> bool:
     """True when every container of the serving service runs, and is healthy where it has a check."""
     healthy = all(r.health in (None, "healthy") for r in replicas if r.service == service)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from gateway.core import labels
-from gateway.core.model import Deployment, Hook, Release, Site, Slot
+from gateway.core import labels, rolling
+from gateway.core.model import Deployment, Hook, Release, Site, Slot, Strategy
 
 Model = dict[str, Any]
 
@@ -35,6 +35,14 @@ def with_images(model: Model, images: Mapping[str, str]) -> Model:
     return model
 
 
+def scaled(model: Model, service: str, replicas: int) -> Model:
+    """The model with so many containers of the service."""
+    model = deepcopy(model)
+    (model["services"][service].get("deploy") or {}).pop("replicas", None)
+    model["services"][service]["scale"] = replicas
+    return model
+
+
 def problems(model: Model, site: Site, images: Mapping[str, str]) -> list[str]:
     """Everything that keeps the stack from running in two slots side by side."""
     services: dict[str, Any] = model.get("services") or {}
@@ -44,6 +52,8 @@ def problems(model: Model, site: Site, images: Mapping[str, str]) -> list[str]:
         found.append(
             f"{site.stack_file}: no service {site.service!r} (GATEWAY_UPSTREAM names it); it has: {known}"
         )
+    elif site.strategy is Strategy.ROLLING:
+        found += rolling.problems(site.service, services[site.service])
     for service, image in images.items():
         if service not in services:
             found.append(f"--image {service}={image}: the stack has no service {service!r}; it has: {known}")
@@ -147,6 +157,19 @@ def project(site: Site, slot: Slot) -> str:
 def alias(site: Site, slot: Slot) -> str:
     """The name that nginx looks up for the slot."""
     return f"{site.name}-{slot}"
+
+
+def part(site: Site, slot: Slot, within: int) -> str:
+    """The name that nginx looks up, and counts requests by, while only so many replicas of the slot serve."""
+    return f"{site.name}_{slot}-{within}"
+
+
+def parts(site: Site, slot: Slot, number: int, most: int) -> list[str]:
+    """The parts of `most` replicas that the one with the number belongs to. Given before it starts.
+
+    Docker can't take a name from a container that runs without cutting its connections.
+    """
+    return [part(site, slot, within) for within in range(number, most + 1)]
 
 
 def diff(before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> list[str]:

@@ -5,6 +5,7 @@ Rules that the table keeps (each has its test):
 - a candidate that may have served is drained before it is stopped;
 - from RETIRING there is no way back: the previous release is being stopped;
 - a release's contract runs only after that, and its expand before anything of it is started;
+- what a rolling deployment did to the replicas is undone change by change, each as safely as it was done;
 - nothing stops a stack when the outcome of a switch is unknown (FAILED needs a person).
 """
 
@@ -53,8 +54,10 @@ TABLE: Table = MappingProxyType(
             e.StepPassed: Phase.STEPPING,
             e.StepsPassed: Phase.CUTOVER,
             e.StepFailed: Phase.REVERTING,
+            e.StepsPaused: Phase.PAUSED,
             e.CancelRequested: Phase.REVERTING,
         },
+        Phase.PAUSED: {e.StepsOrdered: Phase.STEPPING, e.CancelRequested: Phase.REVERTING},
         Phase.CUTOVER: {
             e.CutoverConfirmed: Phase.OBSERVING,
             e.HookDue: Phase.ANNOUNCING,
@@ -81,7 +84,11 @@ TABLE: Table = MappingProxyType(
             e.StopFailed: Phase.FAILED,
         },
         Phase.CONTRACTING: {e.HookPassed: Phase.SUCCEEDED, e.HookFailed: Phase.FAILED},
-        Phase.REVERTING: {e.RevertConfirmed: Phase.UNWINDING, e.RevertUnconfirmed: Phase.FAILED},
+        Phase.REVERTING: {
+            e.StepUndone: Phase.REVERTING,
+            e.RevertConfirmed: Phase.UNWINDING,
+            e.RevertUnconfirmed: Phase.FAILED,
+        },
         Phase.UNWINDING: {e.Drained: Phase.ABORTING},
         Phase.ABORTING: {
             e.Retired: Phase.ABORTED,
@@ -128,6 +135,8 @@ class IllegalTransition(Exception):
 def apply(deployment: Deployment, event: e.Event, *, table: Table = TABLE) -> Deployment:
     """The deployment after the event. The first reason is kept: it is the cause, later ones are effects.
 
+    Unless a person said that it is none.
+
     Raises IllegalTransition when the table has no row for the event.
     """
     try:
@@ -135,12 +144,15 @@ def apply(deployment: Deployment, event: e.Event, *, table: Table = TABLE) -> De
     except KeyError:
         raise IllegalTransition(f"{type(event).__name__} in {deployment.phase}") from None
     shares = deployment.shares[1:] if isinstance(event, e.StepPassed) else deployment.shares
+    done = {e.StepPassed: 1, e.StepUndone: -1}.get(type(event), 0) if deployment.scales else 0
+    goes_on = deployment.phase is Phase.PAUSED and isinstance(event, e.StepsOrdered)
     hooks = tuple(hook for hook in deployment.hooks if hook is not HOOK_OF.get(deployment.phase))
     return replace(
         deployment,
         phase=phase,
         shares=shares,
+        scaled=deployment.scaled + done,
         hooks=hooks,
         contracted=deployment.contracted or phase is Phase.CONTRACTING,
-        reason=deployment.reason or event.reason,
+        reason="" if goes_on else deployment.reason or event.reason,
     )

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from gateway.core.model import Strategy
 from gateway.core.serving import Protocol
 from gateway.settings import rules, table
 from gateway.settings.named import FOR_ALL, Named, hosts, once, value
@@ -110,6 +111,21 @@ def old_assets(given: Mapping[str, str], values: Mapping[str, Any], named: Seque
             yield problem(name, given[name], f"must be paths below {path}, which is {prefix}")
         if value(_PROTOCOL, site, values) == Protocol.GRPC:
             yield problem(name, given[name], f"must be unset where {site.said_by(_PROTOCOL)} is grpc")
+
+
+def strategies(given: Mapping[str, str], values: Mapping[str, Any], named: Sequence[Named]) -> Iterator[str]:
+    """What a strategy needs, and what it can't have. What was refused already has its own line."""
+    for site in named:
+        name = site.counting(table.STRATEGY)
+        if name is None or name not in values:
+            continue
+        chosen, steps = values[name], site.said_by(table.CANARY_STEPS)
+        held = site.counting(table.SESSION_TIMEOUT_S)
+        if chosen == Strategy.CANARY and not given.get(steps):
+            yield problem(name, given[name], f"must be another, or {steps} set")
+        if chosen == Strategy.ROLLING and held and values.get(held):
+            rule = f"must be 0 where {name} is {chosen}: that leaves no release for its sessions"
+            yield problem(held, given[held], rule)
 
 
 def metrics_port(given: Mapping[str, str], values: Mapping[str, Any]) -> Iterator[str]:

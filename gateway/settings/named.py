@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from gateway.core.model import Strategy
 from gateway.settings.table import FOREIGN, PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 
@@ -73,6 +74,11 @@ def once(var: Variable, values: Mapping[str, Any]) -> Any:
 
 def _default(var: Variable, stem: str) -> Any:
     return var.rule.read(str(var.default).replace("<site>", stem)) if var in _BY_SITE else _READ.get(var)
+
+
+def strategy(said: str | None, steps: Sequence[int] | None) -> Strategy:
+    """Steps alone make a canary of it."""
+    return Strategy(said or (Strategy.CANARY if steps else Strategy.BLUE_GREEN))
 
 
 def hosts(domains: Sequence[str], www: str) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

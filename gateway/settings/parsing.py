@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core.model import ProbePolicy, Site
+from gateway.core.model import ProbePolicy, Site, Strategy
 from gateway.core.serving import Edge
 from gateway.errors import SettingsInvalid
 from gateway.settings import checks, rules, serving, table
 from gateway.settings.checks import problem
-from gateway.settings.named import FOR_ALL, OF_A_SITE, Named, hosts, once, own, shared, value
+from gateway.settings.named import FOR_ALL, OF_A_SITE, Named, hosts, once, own, shared, strategy, value
 from gateway.settings.table import AT_START, FOREIGN, PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 
@@ -67,6 +67,7 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
     problems += checks.twice(given, named)
     problems += checks.ports(given, values, named)
     problems += checks.old_assets(given, values, named)
+    problems += checks.strategies(given, values, named)
     problems += checks.metrics_port(given, values)
     problems += checks.shared_domains(given, values, named)
     if problems:
@@ -100,6 +101,7 @@ def parse_site(name: str, given: Mapping[str, str], env: Mapping[str, str]) -> W
     problems += checks.twice(given, [site])
     problems += checks.ports(given, values, [site])
     problems += checks.old_assets(raw, values, [site])
+    problems += checks.strategies(raw, values, [site])
     if problems:
         raise SettingsInvalid(problems)
     return Wanted(_site(site, values), _variables(site, raw))
@@ -191,7 +193,8 @@ def _site(site: Named, values: Mapping[str, Any]) -> Site:
         probe=_probe(said),
         session_timeout_s=said["SESSION_TIMEOUT_S"],
         session_idle_s=said["SESSION_IDLE_S"],
-        steps=said["CANARY_STEPS"] or (),
+        strategy=(chosen := strategy(said["STRATEGY"], said["CANARY_STEPS"])),
+        steps=said["CANARY_STEPS"] if chosen is Strategy.CANARY else (),
         step_s=said["CANARY_STEP_S"],
         canary_override=said["CANARY_OVERRIDE"],
         old_assets=said["OLD_ASSETS"] or (),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.core.model import Site
+from gateway.core.model import Site, Strategy
 from gateway.settings import rules, serving
 from gateway.settings.variable import Scope, Variable
 
@@ -85,6 +85,29 @@ STACK_FILE = Variable(
     "The site's compose file inside the controller; in the simplest form `/stacks/stack.yaml` by default.",
     "/stacks/shop/compose.yaml",
     Scope.OWN,
+)
+STRATEGY = Variable(
+    "STRATEGY",
+    rules.choice(*Strategy),
+    None,
+    "How a candidate takes over: `blue-green`, all visitors at once, is the default; `canary` where "
+    "`CANARY_STEPS` is set; `rolling`, some replicas at a time, as the stack's `deploy.update_config` says.",
+    "rolling",
+)
+CANARY_STEPS = Variable(
+    "CANARY_STEPS",
+    rules.PERCENTS,
+    None,
+    "Percent of the visitors that a canary gets, step by step, before it gets all.",
+    "1,10,50",
+)
+SESSION_TIMEOUT_S = Variable(
+    "SESSION_TIMEOUT_S",
+    rules.seconds(0, 604800),
+    f"{_SITE.session_timeout_s:g}",
+    "Seconds that visitors may stay with the release on which their session began, after another "
+    "replaced it. Sets a cookie; 0 does neither.",
+    "3600",
 )
 
 GATEWAY: tuple[Variable, ...] = (
@@ -201,13 +224,8 @@ SITES_OWN: tuple[Variable, ...] = (
         "Seconds in which a candidate must become healthy; later, the deploy is aborted.",
         "120",
     ),
-    Variable(
-        "CANARY_STEPS",
-        rules.PERCENTS,
-        None,
-        "Percent of the visitors that a candidate gets, step by step, before it gets all.",
-        "1,10,50",
-    ),
+    STRATEGY,
+    CANARY_STEPS,
     Variable(
         "CANARY_STEP_S",
         rules.seconds(0, 86400),
@@ -246,14 +264,7 @@ SITES_OWN: tuple[Variable, ...] = (
         "time; 0 compares nothing.",
         "2",
     ),
-    Variable(
-        "SESSION_TIMEOUT_S",
-        rules.seconds(0, 604800),
-        f"{_SITE.session_timeout_s:g}",
-        "Seconds that visitors may stay with the release on which their session began, after another "
-        "replaced it. Sets a cookie; 0 does neither.",
-        "3600",
-    ),
+    SESSION_TIMEOUT_S,
     Variable(
         "SESSION_IDLE_S",
         rules.seconds(1, 86400),

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 import uvicorn
+from docker.models.containers import Container
 
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
@@ -23,7 +24,7 @@ from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.remote import RemoteAgent
 from gateway.agent.api import Agent, create_app
 from gateway.core import stack
-from gateway.core.model import Hook, InFlight, Release, Routing, Site, Slot
+from gateway.core.model import Hook, InFlight, Release, Routing, Site, Slot, Strategy
 from gateway.core.roster import Roster
 from gateway.errors import AgentUnreachable, ProxyError
 from gateway.ports import Clock, DataPlane, Engine, Jobs, Proxy
@@ -205,6 +206,22 @@ class TestComposeEngine(OnCompose, EngineContract):
     @pytest.fixture
     def world(self, site: Site, network: str, monkeypatch: pytest.MonkeyPatch) -> AroundDocker:
         return AroundDocker(site, network, monkeypatch)
+
+    def test_replicas_that_were_made_and_not_started_when_it_was_killed_are_started(
+        self, engine: Engine, site: Site, release: Release, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        site = replace(site, strategy=Strategy.ROLLING)
+        two = replace(release, stack=stack.scaled(dict(release.stack), site.service, 2))
+        engine.start(site, Slot.BLUE, two, cancelled=lambda: False, replicas=0)
+
+        def killed(container: Container) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(Container, "start", killed)
+            engine.scale(site, Slot.BLUE, two, 2, cancelled=lambda: False)
+        engine.scale(site, Slot.BLUE, two, 2, cancelled=lambda: False)
+        assert [replica.state for replica in engine.replicas(site, Slot.BLUE)] == ["running"] * 2
 
 
 REPLICAS, OVER_S = 4, 4.0

@@ -16,7 +16,7 @@ from typing import Any
 
 from gateway.adapters.render import SHARED, Place, Renderer, files_of
 from gateway.agent.candidate import Candidate
-from gateway.core.model import Site
+from gateway.core.model import Site, Strategy
 from gateway.core.parseback import halves
 from gateway.core.roster import Standing
 from gateway.core.servers import Server, Shared, servers
@@ -111,8 +111,9 @@ def _shared(
     texts["http.conf"] = _once(
         twin,
         "http.conf.j2",
-        shares=tuple(sorted({share for one in served for share in one.steps})),
+        shares=tuple(sorted({share for one in served for share in _shares(one)})),
         sessions=any(one.session_timeout_s for one in served),
+        rolling=any(one.strategy is Strategy.ROLLING for one in served),
         https=https,
         cleartext_http2=any(one.proxying.protocol is Protocol.GRPC for one in served),
         generation=GENERATION,
@@ -123,6 +124,11 @@ def _shared(
         twins = tuple(_twin_of(one, marks) for one in together)
         texts[SHARED] = marks.back(_once(twin, "shared.conf.j2", together=twins, conf_dir=conf_dir))
     return texts
+
+
+def _shares(site: Site) -> Sequence[int]:
+    """How much the candidate may get in between: of replicas, any share."""
+    return range(1, 100) if site.strategy is Strategy.ROLLING else site.steps
 
 
 def _twin_of(one: Shared, marks: _Marks) -> Shared:
