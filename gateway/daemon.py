@@ -58,7 +58,7 @@ def run_both(settings: Settings) -> None:
     directory = Directory(lambda: agent.roster, agent.forget)
     files = routing_files(settings)
     gateway = build(settings, directory, journal=journal, plane=local_plane(files, settings))
-    live.hold(files)
+    live.hold(files, agent)
     agent.reconcile()
     gateway.controller.resume()
     live.watch(settings, agent)
@@ -74,7 +74,7 @@ def run_agent(settings: Settings) -> None:
         return agent.reconcile() if waiting.told(names) else agent.roster
 
     files = routing_files(settings)
-    live.hold(files)
+    live.hold(files, agent)
     agent.reconcile()
     live.watch(settings, agent)
     asked = Agent(local_plane(files, settings), roster, agent.forget)

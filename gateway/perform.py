@@ -56,8 +56,8 @@ class Performer:
             case plan.Probe(slot):
                 why = self._unready(slot, self._pause) if rolling.has_begun(deployment) else ""
                 return e.ProbesFailed(why) if why else e.ProbesPassed()
-            case plan.AwaitOrder(slot, paused):
-                return self._resumed() if paused else self._await_order(deployment, slot)
+            case plan.AwaitOrder(slot, serving, paused):
+                return self._resumed() if paused else self._await_order(deployment, slot, serving)
             case rolling.ScaleSlot():
                 return (
                     self._unscale(deployment, step)
@@ -161,7 +161,9 @@ class Performer:
             pause(policy_.interval_s if last is not None else LOOK_S)
         return f"not ready within {policy_.start_deadline_s:g} s: {waiting}"
 
-    def _await_order(self, deployment: Deployment, slot: Slot) -> e.Event:
+    def _await_order(self, deployment: Deployment, slot: Slot, serving: Routing | None) -> e.Event:
+        if deployment.staged and serving:
+            self.proxy.publish(self.site, serving)
         while deployment.staged and not self.orders.switch_ordered():
             if rolling.has_begun(deployment) and (why := self._broken(slot)):
                 return e.CandidateLost(why)

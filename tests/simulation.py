@@ -338,6 +338,8 @@ class SimulatedWorld:
             raise ProxyError("the routing can't be written")
         if any(self.running[slot] is None or not self.replicas_of.count(slot) for slot in served):
             raise Violation("traffic is sent to a slot that holds nothing")
+        if routing.ready and routing.slot and not self.replicas_of.proven[routing.slot.other]:
+            raise Violation("a candidate is shown that was not proven healthy")
         if routing.warm and routing.slot and self.running[routing.slot.other] is None:
             raise Violation("what is warm does not run")
         if Phase.RETIRING in self.visited and not to_candidate:

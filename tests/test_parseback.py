@@ -43,11 +43,14 @@ def text() -> str:
         replace(SHOP, name="my-shop", steps=(1, 10), session_timeout_s=60.0),
         replace(SHOP, old_assets=("/assets/", "/a/b/"), session_timeout_s=60.0),
         replace(SHOP, path="/blog", old_assets=("/blog/assets/",)),
+        replace(SHOP, preview_token_file="/t", session_timeout_s=60.0),
+        replace(SHOP, path="/blog", preview_token_file="/t", proxying=Proxying(protocol=Protocol.GRPC)),
         replace(SHOP, name="my-shop", strategy=Strategy.ROLLING),
         replace(SHOP, strategy=Strategy.ROLLING, proxying=Proxying(protocol=Protocol.GRPC)),
     ],
     ids=[
         *("plain", "with www", "gRPC with limits", "steps and sessions", "old assets", "of a path"),
+        *("preview", "preview of a path"),
         *("rolling", "rolling gRPC"),
     ],
 )

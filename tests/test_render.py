@@ -96,6 +96,16 @@ def test_every_routing_is_told_by_the_name_of_what_the_symlink_leads_to(
     assert chosen(text, Routing(slot, release=release).flag) == (slot, "")
     assert chosen(text, Routing(slot, release=release, awake=True).flag) == (slot, "")
     assert chosen(text, Routing(slot, release=release, warm=True).flag) == (slot, "")
+    ready = Routing(slot, release=release, ready=True).flag
+    assert chosen(text, ready) == (slot, "")
+    assert mapped(text, "$gateway_routing $gateway_candidate", ready) == slot.other
+    for routing in (
+        Routing(slot, release=release),
+        Routing(slot, awake=True),
+        Routing(slot, share=10),
+        Routing(),
+    ):
+        assert mapped(text, "$gateway_routing $gateway_candidate", routing.flag) == ""
     assert chosen(text, Routing(slot, release=release, observed=True).flag) == (slot, "1")
     assert chosen(text, Routing().flag) == ("", "")
 

@@ -19,7 +19,7 @@ EVERY = [
         Routing(slot, release=release, held=held, **kind)  # type: ignore[arg-type]
         for slot in Slot
         for release, held in ((None, None), ("r7", None), ("r7", "r6"))
-        for kind in ({}, {"observed": True}, {"awake": True}, {"warm": True}, {"share": 10})
+        for kind in ({}, {"observed": True}, {"awake": True}, {"warm": True}, {"ready": True}, {"share": 10})
     ),
     Routing(Slot.BLUE, awake=True, narrowed=Slot.BLUE, within=3),
     Routing(Slot.BLUE, share=25, narrowed=Slot.GREEN, within=100),

@@ -59,6 +59,7 @@ BAD = {
         "/" + "a" * 200,
         *("/.well-known/acme-challenge", "/.well-known/acme-challenge/x"),
     ],
+    "PREVIEW_TOKEN_FILE": ["token", "/a;b", "/a/../b", "/$x"],
     "OLD_ASSETS": ["/", "assets/", "/assets", "/a/,/a/", "/a/;", "/a//", "/../a/", "/a/$x/", "/a b/", "/a/,",
         "/.well-known/acme-challenge/"],
     "VIRTUAL_PORT": ["0", "65536", "80;"],

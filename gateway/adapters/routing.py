@@ -25,7 +25,7 @@ TESTED = "slot"
 T = TypeVar("T")
 _RELEASE = r"r[1-9][0-9]*"
 _FLAG = re.compile(
-    rf"(blue|green)(?:-(observed|awake|warm)|-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
+    rf"(blue|green)(?:-(observed|awake|warm|ready)|-canary-([1-9][0-9]?))?(?:\.({_RELEASE}))?(?:\+({_RELEASE}))?"
     r"(?:--(blue|green)-([1-9][0-9]{0,2}))?"
 )
 
@@ -35,7 +35,8 @@ def routing_from_flag(flag: str) -> Routing:
     if flag == Routing().flag:
         return Routing()
     if not (parts := _FLAG.fullmatch(flag)):
-        form = "<slot>[-observed|-awake|-warm|-canary-<percent>][.<release>][+<held>][--<slot>-<replicas>]"
+        kinds = "-observed|-awake|-warm|-ready|-canary-<percent>"
+        form = f"<slot>[{kinds}][.<release>][+<held>][--<slot>-<replicas>]"
         raise Failed(f"{flag!r} is no routing; it is maintenance or {form}")
     slot, kind, share, release, held, narrowed, within = parts.groups()
     return Routing(
@@ -43,6 +44,7 @@ def routing_from_flag(flag: str) -> Routing:
         observed=kind == "observed",
         awake=kind == "awake",
         warm=kind == "warm",
+        ready=kind == "ready",
         share=int(share or 0),
         release=release,
         held=held,
@@ -71,7 +73,8 @@ class Shown:
         if self.routing.slot is None or self.door is Door.MAINTENANCE is due.door:
             return True
         same = due.door is Door.OPEN and due.routing.slot is self.routing.slot and not due.routing.narrowed
-        return same and (due.routing.is_steady or due.routing.awake or due.routing.warm)
+        same_visitors = due.routing.is_steady or due.routing.awake or due.routing.warm or due.routing.ready
+        return same and same_visitors
 
 
 def shown_from_flag(flag: str) -> Shown:

@@ -2,6 +2,9 @@
 
 An answer of 204 lets it in, 403 sends it to the maintenance page. No answer lets it in as well
 (templates/site.conf.j2), so whatever happens to us loses no request.
+
+And whoever wants to see a candidate is asked for here, with the token that he sent: 204 or 403 at once. No
+answer lets nobody see it.
 """
 
 from __future__ import annotations
@@ -24,17 +27,30 @@ LOOK_S = 0.02
 IDLE_LOOK_S = 0.2
 AGAIN_S = 1.0
 ASKED = re.compile(rb"GET /([a-z0-9-]+) HTTP/1\.[01]\r\n")
+PREVIEW = re.compile(
+    rb"GET /([a-z0-9-]+)/preview HTTP/1\.[01]\r\n(?:.*\r\n)*?X-Gateway-Preview: (.*)\r\n(?:.*\r\n)*\r\n"
+)
 LET_IN = b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n"
 REFUSED = b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
 LONGEST_QUESTION = 4096
+Let = Callable[[str, str], bool]
 
 
 class Hold:
-    """`until`: when a site's pause ends, None when it is not paused. `settle` ends those that are over."""
+    """`until`: when a site's pause ends, None when it is not paused. `settle` ends those that are over.
+
+    `may_see`: whether a site's candidate is to be seen by whoever has this token.
+    """
 
     def __init__(
-        self, until: Callable[[str], float | None], settle: Callable[[], None], *, most: int = MOST
+        self,
+        until: Callable[[str], float | None],
+        settle: Callable[[], None],
+        *,
+        may_see: Let = lambda site, token: False,
+        most: int = MOST,
     ) -> None:
+        self._may_see = may_see
         self._until, self._settle, self._most = until, settle, most
         self._held: dict[str, set[_Held]] = {}
         self._bounds: dict[str, float] = {}
@@ -53,6 +69,9 @@ class Hold:
             self._bounds[site] = until
             self._held.setdefault(site, set()).add(held)
             held.site = site
+
+    def show(self, held: _Held, site: str, token: str) -> None:
+        held.answer(LET_IN if self._may_see(site, token) else REFUSED)
 
     def _pause_of(self, site: str) -> float | None:
         """What can't be read holds nobody."""
@@ -102,7 +121,9 @@ class _Held(asyncio.Protocol):
             return
         if asked := ASKED.match(self._said):
             self._hold.ask(self, asked[1].decode())
-        elif b"\n" in self._said or len(self._said) > LONGEST_QUESTION:
+        elif asked := PREVIEW.match(self._said):
+            self._hold.show(self, asked[1].decode(), asked[2].decode("latin-1"))
+        elif b"\r\n\r\n" in self._said or len(self._said) > LONGEST_QUESTION:
             self.answer(b"")
 
     def connection_lost(self, exc: Exception | None) -> None:

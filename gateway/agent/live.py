@@ -9,8 +9,10 @@ from pathlib import Path
 from gateway.adapters.certificates import CertificateFiles
 from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
 from gateway.adapters.routing import RoutingFiles
+from gateway.adapters.token import read_token
 from gateway.adapters.watch import Watcher
 from gateway.agent.hold import Hold, serve_for_ever
+from gateway.agent.preview import may_see
 from gateway.agent.reconcile import Files, Reconciler, environment_of
 from gateway.paths import HOLD_SOCKET, ROUTING_DIR, TLS_DIR
 from gateway.settings import Settings
@@ -31,10 +33,15 @@ def reconciler(
     return Reconciler(environment_of(environ), files, waiting=waiting)
 
 
-def hold(files: RoutingFiles) -> None:
-    """From now on, hold requests to paused sites, and end each pause at its bound."""
-    holding = Hold(files.paused_until, files.settle)
+def hold(files: RoutingFiles, reconciler: Reconciler) -> None:
+    """From now on, hold requests to paused sites until each pause ends, and say who may see a candidate."""
+    see = may_see(lambda: reconciler.roster, _preview_token)
+    holding = Hold(files.paused_until, files.settle, may_see=see)
     threading.Thread(target=serve_for_ever, args=(holding, Path(HOLD_SOCKET)), daemon=True).start()
+
+
+def _preview_token(file: str) -> str:
+    return read_token(file, variable="GATEWAY_PREVIEW_TOKEN_FILE", whom="nginx' container needs")
 
 
 def watch(settings: Settings, reconciler: Reconciler) -> Watcher:

@@ -101,6 +101,9 @@ class Site:
     steps: tuple[int, ...] = ()  # of a canary: percent of the visitors before all; rising
     step_s: float = 60.0  # how long each of these steps is watched
     canary_override: bool = False  # visitors may choose between live release and candidate meanwhile
+    preview_token_file: str | None = (
+        None  # who has the token sees a candidate before it takes over; None: nobody
+    )
     old_assets: tuple[str, ...] = ()  # paths, as /assets/: what is not found there is asked of the one before
     max_5xx_share: float = 0.05  # 0..1, of the requests seen while observing, beyond the live release's share
     max_p95_ratio: float = 3.0  # slower than the live release by more than this, and it goes; 0: not compared
@@ -144,8 +147,9 @@ class Routing:
     while the answers of both are counted. `release`: what the slot holds, for sites with sessions;
     `held`: what the other slot holds for those whose session began there. `awake`: nothing else is different
     from without it, but the slot may change at once (see `is_steady`). `warm`: awake, and the other slot
-    still has the release before, whole. `narrowed`: of this slot only the replicas numbered up to `within`
-    get requests that begin now.
+    still has the release before, whole. `ready`: awake, and the other slot has a candidate that is proven and
+    waits for its order. `narrowed`: of this slot only the replicas numbered up to `within` get requests that
+    begin now.
     """
 
     slot: Slot | None = None
@@ -155,14 +159,15 @@ class Routing:
     held: str | None = None
     awake: bool = False
     warm: bool = False
+    ready: bool = False
     narrowed: Slot | None = None
     within: int = 0
 
     @property
     def is_steady(self) -> bool:
         """True when nginx may remember for a moment that this slot alone serves, instead of looking anew."""
-        something = self.observed or self.share or self.held or self.awake or self.warm or self.narrowed
-        return self.slot is not None and not something
+        stirs = self.observed, self.share, self.held, self.awake, self.warm, self.ready, self.narrowed
+        return self.slot is not None and not any(stirs)
 
     @property
     def flag(self) -> str:
@@ -174,6 +179,7 @@ class Routing:
             "-observed": self.observed,
             "-awake": self.awake,
             "-warm": self.warm,
+            "-ready": self.ready,
         }
         kind = next((kind for kind, holds in kinds.items() if holds), "")
         releases = (f".{self.release}" if self.release else "") + (f"+{self.held}" if self.held else "")

@@ -74,6 +74,9 @@ def own_locations(site: Site, *, own_page: bool = False) -> tuple[str, ...]:
     under = ("location /",) if site.path == "/" else (f"location = {site.path}", f"location {site.path}/")
     assets = [f"location {path}" for path in site.old_assets]
     assets += [f"location @{what}_{site.name}" for what in ("assets", "older", "again") if site.old_assets]
+    if site.preview_token_file:
+        assets += [f"location @{what}_{site.name}" for what in ("preview", "candidate")]
+        assets += [f"location = /.gateway/preview/{site.name}"]
     closed = [f"location @{what}_{site.name}" for what in ("live", "hold", "maintenance")]
     pages = [f"location = /.gateway/maintenance/{site.name}"] if own_page else []
     return (*under, *assets, *closed, f"location = /.gateway/hold/{site.name}", *pages)
@@ -206,7 +209,8 @@ def _own_targets(site: Site, frame: Frame) -> set[str]:
     targets = [*(f"{site.name}_{slot}" for slot in Slot), "$gateway_slot"]
     targets += ["$gateway_older"] if site.old_assets else []
     targets += [f"$gateway_slot:{site.port}"] if site.strategy is Strategy.ROLLING else []
-    return {held, *(f"{call}://{to}" for to in targets)}
+    asked = {f"{held}/preview"} if site.preview_token_file else set()
+    return {held, *asked, *(f"{call}://{to}" for to in targets)}
 
 
 def _slots(everything: Iterable[Directive]) -> set[str]:
@@ -216,7 +220,8 @@ def _slots(everything: Iterable[Directive]) -> set[str]:
 
 def _own_slots(site: Site) -> set[str]:
     part = ("$gateway_part",) if site.strategy is Strategy.ROLLING else ()
-    return {f"{site.name}_{slot}" for slot in (*Slot, "$gateway_to", *part)}
+    previewed = ("$gateway_candidate",) if site.preview_token_file else ()
+    return {f"{site.name}_{slot}" for slot in (*Slot, "$gateway_to", *part, *previewed)}
 
 
 def _upstreams(tree: Iterable[Directive]) -> set[str]:

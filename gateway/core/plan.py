@@ -35,9 +35,13 @@ class Probe:
 
 @dataclass(frozen=True, slots=True)
 class AwaitOrder:
-    """A person's, to send visitors to the slot. `paused`: to go on doing so."""
+    """A person's, to send visitors to the slot. `paused`: to go on doing so.
+
+    `serving` is what the site serves meanwhile; None: what it does.
+    """
 
     slot: Slot
+    serving: Routing | None = None
     paused: bool = False
 
 
@@ -113,12 +117,13 @@ def next_step(deployment: Deployment) -> Step | None:
     stepping = replace(
         _before(deployment), share=share, held=deployment.release if deployment.sessions and share else None
     )
-    kept = previous is not None and not deployment.scales
+    whole = not deployment.scales  # no release is ever there in part
+    kept = previous is not None and whole
     after = replace(_after(deployment, held=None), awake=not kept, warm=kept)
     steps: dict[Phase, Step] = {
         Phase.STARTING: StartStack(slot, back, deployment.scales[1].candidate if deployment.scales else None),
         Phase.PROBING: Probe(slot),
-        Phase.READY: AwaitOrder(slot),
+        Phase.READY: AwaitOrder(slot, replace(back, awake=False, ready=True) if whole and previous else None),
         Phase.STEPPING: rolling.forward(deployment) if deployment.scales else ShiftShare(stepping, slot),
         Phase.PAUSED: AwaitOrder(slot, paused=True),
         Phase.CUTOVER: SwitchUpstream(replace(_after(deployment, held=deployment.previous), observed=True)),

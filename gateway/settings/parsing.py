@@ -197,6 +197,7 @@ def _site(site: Named, values: Mapping[str, Any]) -> Site:
         steps=said["CANARY_STEPS"] if chosen is Strategy.CANARY else (),
         step_s=said["CANARY_STEP_S"],
         canary_override=said["CANARY_OVERRIDE"],
+        preview_token_file=said["PREVIEW_TOKEN_FILE"],
         old_assets=said["OLD_ASSETS"] or (),
         max_p95_ratio=said["MAX_P95_RATIO"],
         observe_s=said["OBSERVE_S"],

@@ -295,6 +295,14 @@ SITES_OWN: tuple[Variable, ...] = (
     ),
     OLD_ASSETS,
     Variable(
+        "PREVIEW_TOKEN_FILE",
+        rules.FILE,
+        None,
+        "File with a secret of at least 32 characters. Who sends it, in the header `X-Gateway-Preview` or "
+        "the cookie `gateway_preview`, sees a staged candidate before it takes over.",
+        "/run/secrets/preview",
+    ),
+    Variable(
         "HOOK_TIMEOUT_S",
         rules.seconds(1, 86400),
         f"{_SITE.hook_timeout_s:g}",

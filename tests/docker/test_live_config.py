@@ -425,8 +425,8 @@ def test_a_new_container_knows_the_last_good_of_a_quarantined_site_and_its_certi
 def test_an_own_template_is_taken_up_while_nginx_runs(plane: Plane, proxy: NginxProxy) -> None:
     proxy.publish(SITE, BLUE)
     shipped = (templates_dir() / "site.conf.j2").read_text()
-    page = '{{ page("@maintenance") }}'
-    mine = shipped.replace(page, 'location = /mine { return 200 "mine"; }\n' + page)
+    closed = "{{ behind(closed) }}"
+    mine = shipped.replace(closed, 'location = /mine { return 200 "mine"; }\n' + closed)
     assert mine != shipped
     write(plane, "templates/site.conf.j2", mine)
     eventually(lambda: plane.get("/mine")[1] == "mine", within_s=SOON_S)

@@ -50,7 +50,7 @@ def counting(gateway: Gateway) -> Iterator[Counted]:
 
     def look() -> None:
         label = f"label=gateway.site={gateway.site}"
-        while not over.wait(0.1):
+        while not over.wait(0.3):
             slots = docker("ps", "--filter", label, "--format", '{{.Label "gateway.slot"}}').split()
             counted.seen.append({slot: slots.count(slot) for slot in set(slots)})
 
@@ -67,7 +67,15 @@ def in_slot(gateway: Gateway, slot: str, replicas: int = REPLICAS) -> list[str]:
     return [f"{gateway.site}-{slot}-app-{number}" for number in range(1, replicas + 1)]
 
 
-@pytest.mark.parametrize(("order", "parallelism"), [("start-first", 1), ("stop-first", 2)])
+@pytest.mark.parametrize(
+    ("start_gateway", "order", "parallelism"),
+    [
+        ("drop-in", "start-first", 1),
+        ("drop-in", "stop-first", 2),
+        ("hardened", "start-first", 2),
+    ],
+    indirect=["start_gateway"],
+)
 def test_replicas_are_replaced_in_batches_and_no_request_is_lost(
     start_gateway: Start, order: str, parallelism: int
 ) -> None:
