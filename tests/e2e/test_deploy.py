@@ -209,7 +209,7 @@ def test_a_request_in_flight_finishes_on_the_release_that_it_began_on(gateway: G
     gateway.deploy(1)
     answers: list[str] = []
     slow = threading.Thread(
-        target=lambda: answers.append(str(gateway.get("/slow?ms=6000").json()["release"]))
+        target=lambda: answers.append(str(gateway.get("/slow?ms=8000").json()["release"]))
     )
     slow.start()
     time.sleep(0.3)

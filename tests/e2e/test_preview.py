@@ -17,7 +17,6 @@ def seen(gateway: Gateway, token: str) -> str:
     return str(answer.json()["release"]) if answer.status_code == 200 else f"HTTP {answer.status_code}"
 
 
-@pytest.mark.parametrize("start_gateway", ["drop-in"], indirect=True)  # the other mounts no folder for it
 def test_a_staged_release_is_seen_with_the_token_until_it_is_live_or_undone(start_gateway: Start) -> None:
     gateway = start_gateway(GATEWAY_PREVIEW_TOKEN_FILE="/stacks/preview-token")
     (gateway.folder / "preview-token").write_text(TOKEN)

@@ -50,7 +50,7 @@ def accepted(case: Case) -> bool:
     told.of_environment((), case)
     for file in case.files or ():
         refused = desired.refused.get(file.name)
-        told.of_file(refused.reasons if refused else (), file.values)
+        told.of_file(refused.reasons if refused else (), file.values, case.env)
     written.harmless(desired.settings)
     written.as_written(case, desired)
     place = place_of(desired.settings)

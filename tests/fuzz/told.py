@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 
 from gateway.settings import rules
+from gateway.settings.parsing import shared_by_all
 from gateway.settings.table import FOREIGN, PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 from tests.fuzz.cases import Case
@@ -42,19 +44,25 @@ def of_environment(problems: Iterable[str], case: Case) -> None:
     _told(tuple(problems), ours, known, surely=surely)
 
 
-def of_file(reasons: Iterable[str], values: Mapping[str, str]) -> None:
-    """Raises Escape. `reasons` empty: all of the site's file was accepted."""
-    _told(tuple(reasons), values, _OF_A_SITE, surely=True)
+def of_file(reasons: Iterable[str], values: Mapping[str, str], env: Mapping[str, str]) -> None:
+    """Raises Escape. `reasons` empty: all of the file was accepted. `env`: what holds for all sites."""
+    _told(tuple(reasons), values, _OF_A_SITE, surely=True, shared=shared_by_all(env))
 
 
 def _told(
-    lines: tuple[str, ...], given: Mapping[str, str], known: Mapping[str, Variable], *, surely: bool
+    lines: tuple[str, ...],
+    given: Mapping[str, str],
+    known: Mapping[str, Variable],
+    *,
+    surely: bool,
+    shared: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """`surely`: what is not known can't be a variable of a site whose name was refused."""
+    named = {**shared, **given}
     for line in lines:
         if not line.isprintable():
             raise Escape(f"not one line: {line!r}")
-        if not any(_about(line, name, given) for name in given) and not _lacking(line, given):
+        if not any(_about(line, name, named) for name in named) and not _lacking(line, given):
             raise Escape(f"names no variable that was given: {line!r}")
     for name, raw in given.items():
         var = known.get(name)
