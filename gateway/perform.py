@@ -246,26 +246,21 @@ class Performer:
             pass  # another may have failed meanwhile
         return policy.broken(self.engine.replicas(self.site, slot), self.site.service)
 
+    @property
+    def _tolerance(self) -> Tolerance:
+        return Tolerance(self.site, self.engine, self.proxy, self.clock, self.say)
+
     def _sets_aside(self, deployment: Deployment, slot: Slot) -> bool:
-        if not deployment.scales:
-            return False
-        replicas = self.engine.replicas(self.site, slot)
-        why = policy.broken(replicas, self.site.service)
-        failed = policy.failed(replicas, self.site.service)
-        if not why or not self._goes_on_without(deployment, slot, failed, why, self._pause):
-            return False
-        self.proxy.publish(
-            self.site, self.proxy.serving(self.site)
-        )  # what was answered so far counts no more
-        return True
+        return bool(deployment.scales) and self._tolerance.sets_aside(
+            slot, self._release_in(deployment, slot), self._pause
+        )
 
     def _goes_on_without(
         self, deployment: Deployment, slot: Slot, failed: Sequence[Replica], why: str, pause: Pause
     ) -> bool:
-        if not deployment.scales:  # all replicas at once: it is not for batches
-            return False
-        tolerance = Tolerance(self.site, self.engine, self.clock, self.say)
-        return tolerance.goes_on_without(slot, self._release_in(deployment, slot), failed, why, pause)
+        return bool(deployment.scales) and self._tolerance.goes_on_without(
+            slot, self._release_in(deployment, slot), failed, why, pause
+        )
 
     def _shift(self, deployment: Deployment, routing: Routing, slot: Slot) -> e.Event:
         if why := self._unconfirmed(routing):

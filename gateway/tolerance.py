@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gateway.core import policy, rolling
 from gateway.core.model import Release, Replica, Site, Slot
-from gateway.ports import Clock, Engine
+from gateway.ports import Clock, Engine, Proxy
 
 # nginx asks for the slot's name once a second (valid=1s), looks whether it should once a second, and may
 # meet an answer that Docker gave just before.
@@ -29,8 +29,19 @@ class Tolerance:
 
     site: Site
     engine: Engine
+    proxy: Proxy
     clock: Clock
     say: Callable[[str], None]
+
+    def sets_aside(self, slot: Slot, release: Release, pause: Pause) -> bool:
+        """True when replicas failed that may have had visitors, and the others go on without them."""
+        replicas = self.engine.replicas(self.site, slot)
+        why = policy.broken(replicas, self.site.service)
+        failed = policy.failed(replicas, self.site.service)
+        if not failed or not self.goes_on_without(slot, release, failed, why, pause):
+            return False
+        self.proxy.publish(self.site, self.proxy.serving(self.site))  # what they answered counts no more
+        return True
 
     def goes_on_without(
         self,
