@@ -160,10 +160,7 @@ class Performer:
             replicas = [r for r in every if not above or r.number > above]
             if why := policy.broken(replicas, self.site.service):
                 failed = policy.failed(replicas, self.site.service)
-                if not self._goes_on_without(deployment, slot, failed, why, pause):
-                    return why
-                passed = 0
-                continue
+                break
             if policy.running(replicas, self.site.service):
                 last = self.proxy.probe(self.site, slot)
                 passed = passed + 1 if last.ok else 0
@@ -175,10 +172,11 @@ class Performer:
                 waiting = policy.waiting_for(replicas, self.site.service)
             self.say(waiting)
             pause(policy_.interval_s if last is not None else LOOK_S)
-        why = f"not ready within {policy_.start_deadline_s:g} s: {waiting}"
-        late = policy.late(replicas, self.site.service)
-        if self._goes_on_without(deployment, slot, late, why, pause):
-            return self._unready(deployment, slot, pause, above=above)
+        else:
+            why = f"not ready within {policy_.start_deadline_s:g} s: {waiting}"
+            failed = policy.late(replicas, self.site.service)
+        if self._goes_on_without(deployment, slot, failed, why, pause):
+            return self._unready(deployment, slot, pause, above=above)  # the others have their time anew
         return why
 
     def _await_order(self, deployment: Deployment, slot: Slot, serving: Routing | None) -> e.Event:

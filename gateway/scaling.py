@@ -34,7 +34,8 @@ class Scaling:
     def __call__(self, step: ScaleSlot, release: Release, pause: Pause, cancelled: Callable[[], bool]) -> str:
         """Why it did not go well, else nothing. Raises EngineError."""
         if self._is_done(step):
-            return ""  # after a restart: whoever was moved already is not moved again
+            # After a restart: whoever was moved already is not moved again. Answers are counted from zero.
+            return self.unconfirmed(step.then)
         if why := self.unconfirmed(step.meanwhile):
             return why
         # What began before may still be on its way to any replica: one that waits for its own body, too.
