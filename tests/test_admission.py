@@ -147,6 +147,39 @@ def test_a_pause_is_ended_at_its_bound_which_counts_from_when_it_holds(files: Ro
     assert files.paused_until("shop") is None
 
 
+@pytest.mark.parametrize("first", ["kept", "shown"])
+@pytest.mark.parametrize("end", ["resume", "switch"])
+def test_a_pause_that_ends_while_its_bound_is_looked_up_is_not_taken_for_one_that_is_over(
+    files: RoutingFiles, monkeypatch: pytest.MonkeyPatch, end: str, first: str
+) -> None:
+    """Whoever is held would be refused."""
+    files.admit("shop", PAUSE)
+    bound, read = files.paused_until("shop"), getattr(files, first)
+
+    def and_then_it_ends(site: str) -> object:
+        found = read(site)
+        monkeypatch.undo()
+        if end == "switch":
+            files.publish("shop", GREEN)
+        else:
+            files.admit("shop", Admission())
+        return found
+
+    monkeypatch.setattr(files, first, and_then_it_ends)
+    assert files.paused_until("shop") in (None, bound)
+
+
+@pytest.mark.parametrize("order", [MAINTENANCE, Admission()], ids=lambda a: a.door)
+def test_a_pause_is_not_over_while_its_end_is_being_ordered(
+    files: RoutingFiles, monkeypatch: pytest.MonkeyPatch, order: Admission
+) -> None:
+    files.admit("shop", PAUSE)
+    monkeypatch.setattr(files, "_show", lambda *_: None)
+    files.admit("shop", order)
+    (files._doors / "shop").write_text(f"{order.door} 0.000 blue\n")
+    assert files.paused_until("shop") == float("inf")
+
+
 @pytest.mark.parametrize(
     ("at_s", "order", "found"),
     [

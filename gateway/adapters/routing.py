@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import shutil
@@ -223,8 +224,12 @@ class RoutingFiles:
             raise Failed(f"{self._live / site} can't be read: {error}") from error
 
     def paused_until(self, site: str) -> float | None:
-        """None: it is not paused. Raises Failed."""
-        return self.kept(site).ordered.admission.until if self.shown(site).door is Door.PAUSED else None
+        """None: it is not paused; infinity: it is being opened just now. Raises Failed."""
+        # First what is ordered: an order to open is written before the site is open, and gone thereafter.
+        ordered = self.kept(site).ordered.admission
+        if self.shown(site).door is not Door.PAUSED:
+            return None
+        return ordered.until if ordered.door is Door.PAUSED else math.inf
 
     def kept(self, site: str) -> Kept:
         """Raises Failed."""
