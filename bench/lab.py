@@ -15,6 +15,7 @@ import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -113,6 +114,7 @@ class Lab:
 
     def __init__(self, project: str, *, settings: Mapping[str, str], stacks: Path = DEMO) -> None:
         self.project, self.domain, self.port = project, DOMAIN, free_port()
+        self.first_answer_s = 0.0  # after Docker started the container
         self._env = {
             "HTTP_PORT": str(self.port),
             "GATEWAY_DOMAIN": DOMAIN,
@@ -164,6 +166,8 @@ class Lab:
                 logs = run("docker", "compose", "-p", self.project, "logs", "--tail", "30", check=False)
                 raise Broken(f"the gateway shows no maintenance page within 30 s; its log:\n{logs}")
             time.sleep(0.05)
+        started = run("docker", "inspect", "-f", "{{.State.StartedAt}}", self.container).strip()
+        self.first_answer_s = time.time() - datetime.fromisoformat(started).timestamp()
 
     def _await_controller(self) -> None:
         """The controller starts beside nginx, a moment later."""

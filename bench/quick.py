@@ -242,6 +242,7 @@ def plain(lab: Lab) -> Mapping[str, Any]:
     took_ms, durable_ms = switch_times_ms(lab)
     say(f"{SWITCHES} switches in the agent: half within {percentile(took_ms, 0.5):.3f} ms")
     return {
+        "first_answer_s": round(lab.first_answer_s, 2),
         "throughput_ratio": ratio(slots[0] + slots[1], lambda r: r.requests_per_s),
         "cpu_ratio": ratio(slots[0] + slots[1], lambda r: r.cpu_us),
         "cpu_ratio_by_slot": [ratio(pairs, lambda r: r.cpu_us) for pairs in slots],

@@ -71,6 +71,22 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     assert site.problems == ("is no file",)
 
 
+def test_a_folder_where_a_file_should_be_is_told_and_stays_open_for_nobody(tmp_path: Path) -> None:
+    (tmp_path / "sites" / "shop.env").mkdir(parents=True)
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        (site,) = read_folder(tmp_path).files or ()
+        assert site.problems == ("is no file",)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_as_the_editor_ends_them(tmp_path: Path, end: str) -> None:
+    assert only_site(tmp_path, f"A=1{end}B=2{end}".encode()).values == {"A": "1", "B": "2"}
+    snippets = read(tmp_path, {"snippets/a.conf": f"x;{end}y;{end}".encode()}).snippets
+    assert snippets["a"].text == "x;\ny;\n"
+
+
 def test_a_snippet_is_text_or_a_template_but_not_both(tmp_path: Path) -> None:
     found = read(tmp_path, {"snippets/a.conf": "x;", "snippets/b.conf.j2": "y;", "snippets/c.conf": ""})
     assert [(s.text, s.is_template) for s in found.snippets.values()] == [

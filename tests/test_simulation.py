@@ -185,6 +185,7 @@ def mutants() -> list[tuple[Phase, type[Event], Phase]]:
     ]
 
 
+@pytest.mark.first
 def test_every_wrong_row_of_the_table_breaks_an_invariant() -> None:
     by_row: dict[tuple[Phase, type[Event]], list[Scenario]] = {}
     for variant in (v for s in undisturbed() for v in [s, *disturbed(s, stride=2 - s.canary)]):

@@ -40,6 +40,7 @@ class CertificateFolder:
 
     def __init__(self, folder: str | Path, *, now: float, previous: CertificateFolder | None = None) -> None:
         self._folder, self._now = Path(folder), now
+        self._names = _names_in(self._folder)
         self._loaded: dict[str, _Loaded] = {}
         self._usable: dict[str, _Usable] = dict(previous._usable) if previous else {}
 
@@ -88,6 +89,8 @@ class CertificateFolder:
         return self._loaded[stem]
 
     def _read(self, stem: str) -> _Loaded:
+        if self._names is not None and f"{stem}.crt" not in self._names:
+            return None
         try:
             chain = (self._folder / f"{stem}.crt").read_text()
             key = (self._folder / f"{stem}.key").read_text()
@@ -106,6 +109,16 @@ class CertificateFolder:
             return f"can't be used: {getattr(error, 'reason', None) or error}"
         begins, ends = leaf.not_valid_before_utc.timestamp(), leaf.not_valid_after_utc.timestamp()
         return _Usable(Certificate(chain, key, ends), names, begins).at(self._now)
+
+
+def _names_in(folder: Path) -> frozenset[str] | None:
+    """None: it can't be listed, which does not mean that nothing in it can be read."""
+    try:
+        return frozenset(entry.name for entry in os.scandir(folder))
+    except FileNotFoundError:
+        return frozenset()
+    except OSError:
+        return None
 
 
 def by_domain(found: Iterable[DomainCertificate]) -> Mapping[str, Certificate]:

@@ -82,7 +82,7 @@ def compose(
     """Everything but nginx's own word on it. `waiting`: sites with a deployment in progress."""
     renderer = texts.renderer(place, folder.templates)
     candidate = Candidate(texts, renderer, desired, good, certificates, folder.pages)
-    texts.forget_all_but({wanted.site for wanted in desired.wanted.values()})
+    texts.forget_all_but(wanted.site for wanted in desired.wanted.values())
     for name, wanted in desired.wanted.items():
         candidate.add(wanted, folder.snippets.get(name, Snippet()))
     for name, refused in desired.refused.items():

@@ -7,10 +7,12 @@ generation; the next run finds what nginx runs by asking it, and goes on from th
 
 from __future__ import annotations
 
+import gc
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -83,7 +85,7 @@ class Reconciler:
 
     def reconcile(self) -> Roster:
         """Look, and do what is to be done. Problems are in the roster and in the log, never raised."""
-        with self._lock:
+        with self._lock, garbage_left():
             folder, waiting = self._read(), set(self._waiting())
             running = self._nginx.generation()
             seen = (folder, stamps(self._files.certs_dir), waiting)
@@ -172,6 +174,19 @@ class Reconciler:
             if entry != self.roster.entries.get(name) and entry.standing is not Standing.CURRENT:
                 log.warning("configuration: %s is %s: %s", name, entry.standing, "; ".join(entry.reasons))
         self.roster = roster
+
+
+@contextmanager
+def garbage_left() -> Iterator[None]:
+    """Of thousands of sites hundreds of thousands of objects stay, none of them in a circle.
+
+    To go through all of them again and again, as new ones are made, takes a quarter of the time.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def environment_of(environ: Mapping[str, str]) -> dict[str, str]:

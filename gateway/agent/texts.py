@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from gateway.adapters.certificates import CertificateFolder, by_domain
@@ -46,7 +46,8 @@ class SiteTexts:
 
     def __init__(self) -> None:
         self._made_for: tuple[Place, Mapping[str, str]] | None = None
-        self._known: dict[Any, str | Mistake] = {}
+        # By site: what was made, and for what. To compare with it is cheaper than to hash a site.
+        self._known: dict[str, list[tuple[Any, str | Mistake]]] = {}
         self.files = Known()
 
     def renderer(self, place: Place, templates: Mapping[str, str]) -> Renderer:
@@ -65,18 +66,24 @@ class SiteTexts:
         key = (site, servers, snippet, own_page)
         return self._once(key, lambda: self._text(site, servers, snippet, own_page=own_page))
 
-    def forget_all_but(self, sites: Collection[Site]) -> None:
-        self._known = {key: made for key, made in self._known.items() if key[0] in sites}
+    def forget_all_but(self, sites: Iterable[Site]) -> None:
+        before, self._known = self._known, {}
+        for site in sites:
+            self._known[site.name] = [
+                (key, made) for key, made in before.get(site.name, ()) if key[0] == site
+            ]
 
     def _once(self, key: Any, make: Callable[[], str]) -> str:
-        if key not in self._known:
+        known = self._known.setdefault(key[0].name, [])
+        found = next((made for one, made in known if one == key), None)
+        if found is None:
             try:
-                self._known[key] = make()
+                found = make()
             except RenderError as error:
-                self._known[key] = Mistake(str(error))
+                found = Mistake(str(error))
             except Mistake as mistake:
-                self._known[key] = mistake
-        found = self._known[key]
+                found = mistake
+            known.append((key, found))
         if isinstance(found, Mistake):
             raise found
         return found

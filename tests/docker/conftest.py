@@ -39,10 +39,13 @@ def docker(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 def eventually(holds: Callable[[], bool], *, within_s: float = 10.0) -> float:
     """Seconds until it held."""
-    began = time.monotonic()
+    began = asked = time.monotonic()
     while not holds():
-        assert time.monotonic() - began < within_s, f"not within {within_s} s"
-        time.sleep(0.01)
+        ended = time.monotonic()
+        assert ended - began < within_s, f"not within {within_s} s"
+        # To look is most of what a waiting test costs; what it waits for needs the processor.
+        time.sleep(max(0.01, ended - asked))
+        asked = time.monotonic()
     return time.monotonic() - began
 
 
@@ -58,7 +61,6 @@ class Plane:
         for part in ("run", "state", "config"):
             (folder / part).mkdir()
         self.files = RoutingFiles(shm / "routing", folder / "state")
-        self.started_in_s = 0.0
 
     def start(self) -> None:
         mounts = {part: self.folder / part for part in ("run", "state", "config")} | {"shm": self.shm}
@@ -68,11 +70,9 @@ class Plane:
         env = [word for name, value in self._env.items() for word in ("-e", f"{name}={value}")]
         place = ["--name", self.name, "--network", self.network, *self._run]
         place += ["-p", "127.0.0.1::80", "-p", "127.0.0.1::443", "-p", "127.0.0.1::443/udp"]
-        began = time.monotonic()
         docker("run", "-d", *place, *env, *volumes, IMAGE)
         self.find_port()
         eventually(lambda: self.get()[0] is not None)
-        self.started_in_s = time.monotonic() - began
 
     def find_port(self) -> None:
         self.port, self.https_port = (

@@ -17,15 +17,6 @@ pytestmark = pytest.mark.docker
 BLUE, GREEN = Routing(Slot.BLUE), Routing(Slot.GREEN)
 
 
-def test_the_first_answer_comes_within_two_seconds_of_the_start(plane: Plane) -> None:
-    """In one of three starts: the machine may be busy with something else."""
-    for _ in range(2):
-        if plane.started_in_s >= 2.0:
-            docker("rm", "-fv", plane.name)
-            plane.start()
-    assert plane.started_in_s < 2.0
-
-
 def test_a_killed_daemon_does_not_touch_the_traffic_and_comes_back(plane: Plane, proxy: NginxProxy) -> None:
     """Its loop starts it again a second later; nginx does not notice."""
 
@@ -61,7 +52,6 @@ def test_a_restarted_gateway_serves_what_was_published_last(plane: Plane, proxy:
     began = time.monotonic()
     docker("stop", plane.name)
     took_s = time.monotonic() - began
-    print(f"docker stop: {took_s:.2f} s; first start: {plane.started_in_s:.2f} s")
     assert took_s < 5
     shutil.rmtree(plane.shm / "routing")  # a container's own tmpfs would be empty now
     docker("start", plane.name)

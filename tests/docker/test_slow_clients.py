@@ -20,7 +20,8 @@ from tests.made_certificates import make_certificate
 pytestmark = pytest.mark.docker
 
 ATTACK_S = 10
-CONNECTIONS = 300  # of each mode; they run at the same time
+CONNECTIONS = 350  # of each mode; they run at the same time
+AT_ONCE = 270  # as many as a busy machine makes of them before the first are cut
 # Headers that never end, bodies that drip, and answers that are hardly read.
 MODES = {
     "headers": ["-H", "-i", "2", "-x", "24"],
@@ -111,6 +112,6 @@ def test_slow_headers_bodies_and_reads_cost_others_no_answer(
             stop.set()
         seen = [each.result(30) for each in visitors]
     print(opened, seen)
-    assert min(opened.values()) > 0.9 * CONNECTIONS
+    assert min(opened.values()) > AT_ONCE
     assert {status for each in seen for status in each} == {200}
     assert all(each[200] >= 5 for each in seen)  # a busy machine handshakes slowly

@@ -12,7 +12,7 @@ import pytest
 from tests.docker.conftest import SITE, Plane, blue_serves, running_plane
 from tests.made_certificates import make_authority, make_certificate
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.first]
 
 # All that it has but the simulation of clients: protocols, ciphers, the server's preference, forward
 # secrecy, the certificate, headers, and every vulnerability that it knows.

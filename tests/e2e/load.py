@@ -48,7 +48,7 @@ class Load:
                 what = f"lost: {error!r}"
                 connection.close()
             self.answers.append((sent, what))
-            time.sleep(0.002)
+            time.sleep(0.01)
 
     def lost(self) -> list[str]:
         return [what for _, what in self.answers if not what.isdigit()]

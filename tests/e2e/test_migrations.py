@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import Lock
 from tests.e2e.conftest import ROOT, TAG, Gateway, Start, docker, wait_for
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.first]
 FOLDER = ROOT / "compose" / "expand-contract"
 PEOPLE, POSTGRES = f"people-{TAG}", f"people-postgres-{TAG}"
 
