@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from gateway import errors
 from gateway.core import events as e
 from gateway.core import plan, policy, rolling
-from gateway.core.model import Deployment, DrainClock, Hook, Phase, Release, Routing, Sample, Site, Slot
+from gateway.core.model import (
+    Deployment,
+    DrainClock,
+    Hook,
+    Phase,
+    Release,
+    Replica,
+    Routing,
+    Sample,
+    Site,
+    Slot,
+)
 from gateway.core.transitions import CANCELLABLE, is_hook_due
 from gateway.deploy import Cancelled
 from gateway.jobs import Waits
 from gateway.leaves import Leaves
 from gateway.ports import Clock, Engine, Jobs, Proxy
 from gateway.scaling import Scaling
+from gateway.tolerance import Pause, Tolerance
 
 # How often things are looked at; each look is a few local system calls.
 LOOK_S = 0.05
@@ -54,7 +67,7 @@ class Performer:
             case plan.RunHook(hook, slot):
                 return self._run_hook(deployment, hook, slot)
             case plan.Probe(slot):
-                why = self._unready(slot, self._pause) if rolling.has_begun(deployment) else ""
+                why = self._unready(deployment, slot, self._pause) if rolling.has_begun(deployment) else ""
                 return e.ProbesFailed(why) if why else e.ProbesPassed()
             case plan.AwaitOrder(slot, serving, paused):
                 return self._resumed() if paused else self._await_order(deployment, slot, serving)
@@ -114,8 +127,8 @@ class Performer:
         if hook is Hook.CONTRACT and (why := self._not_gone(slot.other)):
             return e.HookFailed(f"the hook {hook} was not run: {why}")
         amiss: dict[Hook, Callable[[], str]] = {
-            Hook.PRE_SWITCH: lambda: self._broken(slot) if rolling.has_begun(deployment) else "",
-            Hook.POST_SWITCH: lambda: self._amiss(slot, None),
+            Hook.PRE_SWITCH: lambda: self._broken(deployment, slot) if rolling.has_begun(deployment) else "",
+            Hook.POST_SWITCH: lambda: self._amiss(deployment, slot, None),
         }
         wanted = deployment.phase in CANCELLABLE  # else a cancel was heard before, or comes too late
         why = self._waits.hook(
@@ -135,7 +148,7 @@ class Performer:
             return f"{slot} still serves {self.site.name}"
         return f"{slot} still runs" if self.engine.replicas(self.site, slot) else ""
 
-    def _unready(self, slot: Slot, pause: Callable[[float], None], *, above: int = 0) -> str:
+    def _unready(self, deployment: Deployment, slot: Slot, pause: Pause, *, above: int = 0) -> str:
         """Why the slot's replicas numbered above that aren't healthy in time, else nothing.
 
         Docker's health and our own probes are asked for at the same time; both must be good.
@@ -146,26 +159,31 @@ class Performer:
             every = self.engine.replicas(self.site, slot)
             replicas = [r for r in every if not above or r.number > above]
             if why := policy.broken(replicas, self.site.service):
-                return why
+                failed = policy.failed(replicas, self.site.service)
+                break
             if policy.running(replicas, self.site.service):
                 last = self.proxy.probe(self.site, slot)
                 passed = passed + 1 if last.ok else 0
             if policy.docker_ready(replicas, self.site.service):
-                serving = sum(r.service == self.site.service for r in every)
-                if passed >= policy_.successes * serving:
+                if passed >= policy_.successes * len(policy.serving(every, self.site.service)):
                     return ""
                 waiting = last.detail if last else waiting
             else:
                 waiting = policy.waiting_for(replicas, self.site.service)
             self.say(waiting)
             pause(policy_.interval_s if last is not None else LOOK_S)
-        return f"not ready within {policy_.start_deadline_s:g} s: {waiting}"
+        else:
+            why = f"not ready within {policy_.start_deadline_s:g} s: {waiting}"
+            failed = policy.late(replicas, self.site.service)
+        if self._goes_on_without(deployment, slot, failed, why, pause):
+            return self._unready(deployment, slot, pause, above=above)  # the others have their time anew
+        return why
 
     def _await_order(self, deployment: Deployment, slot: Slot, serving: Routing | None) -> e.Event:
         if deployment.staged and serving:
             self.proxy.publish(self.site, serving)
         while deployment.staged and not self.orders.switch_ordered():
-            if rolling.has_begun(deployment) and (why := self._broken(slot)):
+            if rolling.has_begun(deployment) and (why := self._broken(deployment, slot)):
                 return e.CandidateLost(why)
             self.say(f"ready; waiting for `gateway switch {self.site.name}`")
             self._pause(0.5)
@@ -180,23 +198,21 @@ class Performer:
             self._pause(0.5)
         return e.StepsOrdered()
 
-    @property
-    def _scaling(self) -> Scaling:
-        waits = self._unconfirmed, self._leaves, self._unready
+    def _scaling(self, deployment: Deployment) -> Scaling:
+        waits = self._unconfirmed, self._leaves, partial(self._unready, deployment)
         return Scaling(self.site, self.engine, self.proxy, self.clock, *waits)
 
     def _scale(self, deployment: Deployment, step: rolling.ScaleSlot) -> e.Event:
         config = rolling.update_config(self.release.stack["services"][self.site.service])
         try:
-            why = self._scaling(
-                step, self._release_in(deployment, step.slot), self._pause, self.orders.cancelled
-            )
+            release = self._release_in(deployment, step.slot)
+            why = self._scaling(deployment)(step, release, self._pause, self.orders.cancelled)
         except errors.EngineError as error:
             if self.orders.cancelled():
                 raise Cancelled from error
             why = str(error)
         beside = step.then.slot if step.then.share else None
-        why = why or self._watch(deployment.slot, beside, rolling.watch_s(deployment, config))
+        why = why or self._watch(deployment, deployment.slot, beside, rolling.watch_s(deployment, config))
         if why:
             said = f"with {deployment.scales[deployment.scaled + 1].candidate} replicas of it: {why}"
             return e.StepsPaused(said) if config.failure_action == rolling.PAUSE else e.StepFailed(said)
@@ -207,9 +223,8 @@ class Performer:
         if deployment.scales[deployment.scaled + 1].live and self._is_gone(live):
             return e.RevertUnconfirmed(f"{live} runs no more: the traffic stays where it is")
         try:
-            why = self._scaling(
-                step, self._release_in(deployment, step.slot), self.clock.sleep, lambda: False
-            )
+            release = self._release_in(deployment, step.slot)
+            why = self._scaling(deployment)(step, release, self.clock.sleep, lambda: False)
         except errors.EngineError as error:
             why = str(error)
         if why:
@@ -223,13 +238,32 @@ class Performer:
             raise errors.EngineError(f"{deployment.previous} is missing in the journal")
         return self.previous
 
-    def _broken(self, slot: Slot) -> str:
+    def _broken(self, deployment: Deployment, slot: Slot) -> str:
+        """Why the slot can't stay, else nothing. What it can go on without is set aside."""
+        while self._sets_aside(deployment, slot):
+            pass  # another may have failed meanwhile
         return policy.broken(self.engine.replicas(self.site, slot), self.site.service)
+
+    @property
+    def _tolerance(self) -> Tolerance:
+        return Tolerance(self.site, self.engine, self.proxy, self.clock, self.say)
+
+    def _sets_aside(self, deployment: Deployment, slot: Slot) -> bool:
+        return bool(deployment.scales) and self._tolerance.sets_aside(
+            slot, self._release_in(deployment, slot), self._pause
+        )
+
+    def _goes_on_without(
+        self, deployment: Deployment, slot: Slot, failed: Sequence[Replica], why: str, pause: Pause
+    ) -> bool:
+        return bool(deployment.scales) and self._tolerance.goes_on_without(
+            slot, self._release_in(deployment, slot), failed, why, pause
+        )
 
     def _shift(self, deployment: Deployment, routing: Routing, slot: Slot) -> e.Event:
         if why := self._unconfirmed(routing):
             return e.StepFailed(why)
-        if why := self._watch(slot, routing.slot, self.site.step_s):
+        if why := self._watch(deployment, slot, routing.slot, self.site.step_s):
             return e.StepFailed(f"at {routing.share} % of the visitors: {why}")
         return e.StepPassed() if len(deployment.shares) > 1 else e.StepsPassed()
 
@@ -268,7 +302,7 @@ class Performer:
             return False
 
     def _observe(self, deployment: Deployment, slot: Slot) -> e.Event:
-        if why := self._watch(slot, None, plan.observe_s(self.site, deployment)):
+        if why := self._watch(deployment, slot, None, plan.observe_s(self.site, deployment)):
             return e.ObservationFailed(why)
         try:  # only now: to stop one takes its grace period, in which nothing is watched
             self.jobs.schedule(self.site, slot)
@@ -292,19 +326,21 @@ class Performer:
             self._pause(LOOK_S)
         return e.SessionsEnded()
 
-    def _watch(self, slot: Slot, beside: Slot | None, watch_s: float) -> str:
+    def _watch(self, deployment: Deployment, slot: Slot, beside: Slot | None, watch_s: float) -> str:
         """Why the slot can't stay, else nothing. `beside` answers in the same time."""
         until = self.clock.now() + watch_s
         while self.clock.now() < until:
-            if why := self._amiss(slot, beside):
+            if why := self._amiss(deployment, slot, beside):
                 return why
             self._pause(min(LOOK_S * 2, max(0.0, until - self.clock.now())))
         return ""
 
-    def _amiss(self, slot: Slot, beside: Slot | None) -> str:
+    def _amiss(self, deployment: Deployment, slot: Slot, beside: Slot | None) -> str:
         # The answers first: they need no Docker.
         live = self.proxy.sample(self.site, beside) if beside else Sample()
-        return policy.worse(self.proxy.sample(self.site, slot), live, self.site) or self._broken(slot)
+        worse = policy.worse(self.proxy.sample(self.site, slot), live, self.site)
+        # Unless they are those of a replica that the others go on without.
+        return worse if worse and not self._sets_aside(deployment, slot) else self._broken(deployment, slot)
 
     def _drain(self, deployment: Deployment, leaving: Slot | None, serving: Routing) -> e.Event:
         self.proxy.publish(self.site, serving)

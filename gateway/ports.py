@@ -106,6 +106,12 @@ class Engine(Protocol):
         stopped and removed, which is confirmed by looking. `cancelled`: as in `start`.
         """
 
+    def set_aside(self, site: Site, slot: Slot, numbers: Collection[int]) -> None:
+        """Stop the replicas of these numbers, and let nginx find them no more.
+
+        They keep their numbers, and stay to be looked at, until the slot has fewer replicas or none.
+        """
+
     def stop(self, site: Site, slot: Slot, *, over_s: float = 0.0) -> None:
         """Remove the slot's containers and its own networks; confirmed by looking.
 

@@ -12,12 +12,7 @@ from gateway.core.rolling import ScaleSlot
 from gateway.errors import ProxyError
 from gateway.leaves import Leaves
 from gateway.ports import Clock, Engine, Proxy
-
-# nginx asks for the slot's name once a second (valid=1s), looks whether it should once a second, and may
-# meet an answer that Docker gave just before.
-RESOLVED_S = 3.0
-
-Pause = Callable[[float], None]
+from gateway.tolerance import Pause, until_resolved
 
 
 class Unready(Protocol):
@@ -39,7 +34,8 @@ class Scaling:
     def __call__(self, step: ScaleSlot, release: Release, pause: Pause, cancelled: Callable[[], bool]) -> str:
         """Why it did not go well, else nothing. Raises EngineError."""
         if self._is_done(step):
-            return ""  # after a restart: whoever was moved already is not moved again
+            # After a restart: whoever was moved already is not moved again. Answers are counted from zero.
+            return self.unconfirmed(step.then)
         if why := self.unconfirmed(step.meanwhile):
             return why
         # What began before may still be on its way to any replica: one that waits for its own body, too.
@@ -54,7 +50,7 @@ class Scaling:
         self.engine.scale(self.site, step.slot, release, step.to, cancelled=cancelled)
         # Nobody is sent to an empty slot; and one that was empty from the start has no addresses of before.
         if step.below or (step.grows and step.then.slot is step.slot):
-            self._wait(RESOLVED_S, pause)
+            until_resolved(self.clock, pause)
         if step.grows and (why := self.unready(step.slot, pause, above=step.below)):
             return why
         return self.unconfirmed(step.then)
@@ -77,8 +73,3 @@ class Scaling:
             if now.serves(step.slot) and not left_out
             else ""
         )
-
-    def _wait(self, seconds: float, pause: Pause) -> None:
-        until = self.clock.now() + seconds
-        while (left_s := until - self.clock.now()) > 0:
-            pause(min(left_s, 0.5))

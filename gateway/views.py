@@ -93,7 +93,7 @@ class Views:
         for slot, held in self._world.held(site).items():
             replicas = self._world.engine.replicas(site, slot)
             due = [r for r in replicas if slot == live or not r.scheduler]
-            why = policy.broken(due, site.service) if replicas else ""
+            why = (policy.broken(due, site.service) or policy.set_aside(due)) if replicas else ""
             in_flight = asdict(self._world.proxy.in_flight(site, slot)) if replicas else None
             slots[str(slot)] = {
                 "release": held,

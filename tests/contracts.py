@@ -23,6 +23,7 @@ from gateway.core.model import (
     Kind,
     Phase,
     Release,
+    Replica,
     Routing,
     Sample,
     Site,
@@ -250,6 +251,9 @@ class Outside(Protocol):
     def foreign(self, slot: Slot) -> AbstractContextManager[Callable[[], bool]]:
         """Somebody else's container under the slot's name; yields whether it is still there."""
 
+    def fail(self, replica: Replica, slot: Slot) -> None:
+        """The replica ends."""
+
 
 class EngineContract:
     """`release`: one container of the site's service, which writes more lines than are shown."""
@@ -313,6 +317,27 @@ class EngineContract:
             assert policy.numbered(found, site.service) == count
         assert list(engine.replicas(site, Slot.GREEN)) == []
 
+    def test_what_is_set_aside_keeps_its_number_is_no_fault_and_stays_so_until_it_is_gone(
+        self, engine: Engine, site: Site, release: Release, world: Outside
+    ) -> None:
+        site = replace(site, strategy=Strategy.ROLLING)
+        three = replace(release, stack=stack.scaled(dict(release.stack), site.service, 3))
+
+        def scaled(count: int) -> list[Replica]:
+            engine.scale(site, Slot.BLUE, three, count, cancelled=lambda: False)
+            return sorted(engine.replicas(site, Slot.BLUE), key=lambda replica: replica.number)
+
+        engine.start(site, Slot.BLUE, three, cancelled=lambda: False, replicas=0)
+        world.fail(scaled(2)[1], Slot.BLUE)
+        for _ in range(2):
+            engine.set_aside(site, Slot.BLUE, [2])
+        found = scaled(3)
+        assert [replica.aside for replica in found] == [False, True, False]
+        assert (policy.broken(found, site.service), policy.numbered(found, site.service)) == ("", 3)
+        scaled(1)
+        again = scaled(2)
+        assert [(replica.aside, replica.state) for replica in again] == [(False, "running")] * 2
+
     def test_logs_are_keyed_by_the_replicas_names_and_are_the_last_lines(
         self, engine: Engine, site: Site, release: Release, clock: Clock
     ) -> None:
@@ -331,6 +356,8 @@ class EngineContract:
                 start(engine, site, Slot.BLUE, release)
             with pytest.raises(EngineError):
                 engine.scale(site, Slot.BLUE, release, 0, cancelled=lambda: False)
+            with pytest.raises(EngineError):
+                engine.set_aside(site, Slot.BLUE, [1])
             engine.stop(site, Slot.BLUE)
             assert is_there()
 
@@ -348,6 +375,8 @@ class EngineContract:
                 start(engine, site, Slot.BLUE, release)
             with pytest.raises(EngineUnreachable):
                 engine.scale(site, Slot.BLUE, release, 1, cancelled=lambda: False)
+            with pytest.raises(EngineUnreachable):
+                engine.set_aside(site, Slot.BLUE, [2])
 
 
 def start(engine: Engine, site: Site, slot: Slot, release: Release) -> None:

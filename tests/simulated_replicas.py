@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from gateway.core.model import Routing, Slot
@@ -14,7 +14,10 @@ KNOWN_S = 2.0
 
 @dataclass
 class SimulatedReplicas:
-    """`whole`: how many each release has. `order`: of a rolling deployment, whose batches are of one."""
+    """`whole`: how many each release has. `order`: of a rolling deployment, whose batches are of one.
+
+    `failed`: those that do not answer, or no more. `aside`: what nginx was made to forget, since when.
+    """
 
     whole: int
     order: str
@@ -22,6 +25,9 @@ class SimulatedReplicas:
     proven: dict[Slot, int] = field(default_factory=lambda: dict.fromkeys(Slot, 0))
     windows: dict[Slot, set[int]] = field(default_factory=lambda: {slot: set() for slot in Slot})
     stopped_at_s: dict[Slot, float] = field(default_factory=lambda: dict.fromkeys(Slot, -9e9))
+    failed: dict[Slot, set[int]] = field(default_factory=lambda: {slot: set() for slot in Slot})
+    served: dict[Slot, int] = field(default_factory=lambda: dict.fromkeys(Slot, 0))  # who had visitors
+    aside: dict[Slot, dict[int, float]] = field(default_factory=lambda: {slot: {} for slot in Slot})
 
     def count(self, slot: Slot) -> int:
         return len(self.started_at_s[slot])
@@ -36,6 +42,9 @@ class SimulatedReplicas:
             self.stopped_at_s[slot] = now_s
         self.started_at_s[slot] = now[:stays] + [now_s] * (count - stays)
         self.proven[slot] = min(self.proven[slot], stays)
+        self.served[slot] = min(self.served[slot], stays)
+        self.failed[slot] = {number for number in self.failed[slot] if number <= stays}
+        self.aside[slot] = {number: at for number, at in self.aside[slot].items() if number <= stays}
         if self.order:
             most = self.whole + (self.order == "start-first")
             running = sum(map(self.count, Slot))
@@ -45,6 +54,16 @@ class SimulatedReplicas:
         """As if the slot had been whole and healthy for long."""
         self.bring(slot, self.whole, -9e9)
         self.proven[slot] = self.whole
+
+    def set_aside(self, slot: Slot, numbers: Collection[int], now_s: float) -> None:
+        _require(1 not in numbers, f"{slot} may be narrowed to nobody")
+        _require(set(numbers) <= self.failed[slot], f"replicas of {slot} are set aside that are well")
+        self.aside[slot] = dict.fromkeys(numbers, now_s) | self.aside[slot]
+
+    def met(self, slot: Slot, now_s: float) -> set[int]:
+        """Which of those that failed nginx may still send somebody to."""
+        aside = self.aside[slot]
+        return {n for n in self.failed[slot] if n not in aside or now_s - aside[n] < KNOWN_S}
 
     def prove(self, slot: Slot, now_s: float) -> None:
         """A probe reaches what nginx knows of."""
@@ -72,9 +91,15 @@ class SimulatedReplicas:
             self.windows[slot] |= {routing.within} if narrowed else set()
             asked = routing.within if narrowed else self.count(slot)
             _require(asked <= self.proven[slot], f"traffic is sent to {slot}, which was not proven healthy")
+            new = {n for n in self.met(slot, now_s) if self.served[slot] < n <= asked}
+            _require(not new, f"the replicas {new} of {slot} get visitors, and never answered")
+            self.served[slot] = max(self.served[slot], asked)
             known = narrowed or now_s - self.stopped_at_s[slot] >= KNOWN_S
             _require(known, f"nginx may send requests to a replica of {slot} that is gone")
-            able += asked
+            missing = {n for n in {*self.failed[slot], *self.aside[slot]} if n <= asked}
+            able += asked - len(missing)
         if self.order and routing.slot:
-            least = self.whole - (self.order == "stop-first")
+            # A replica that failed is not replaced by another.
+            lost = sum(len({*self.failed[slot], *self.aside[slot]}) for slot in Slot)
+            least = self.whole - (self.order == "stop-first") - lost
             _require(able >= least, f"{able} replicas serve, which is fewer than {least}")

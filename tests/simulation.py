@@ -52,6 +52,7 @@ SITE = Site(
 )
 CRASH_LIMIT, CALL_LIMIT = 3, 3_000
 REPLICAS = 3  # that each release has, where they are replaced one by one
+LOST = 2  # the number of the replica that fails, where one does
 VISITS_A_SECOND, VISIT_S = 1_000, 0.2  # what visitors ask for, and how long it takes
 MODEL = {"services": {"app": {"image": "shop:1"}}}
 
@@ -71,11 +72,17 @@ class Scenario:
     sessions: bool = False  # visitors stay where their session began
     order: str = ""  # of a rolling deployment, in which replica by replica is replaced
     action: str = "rollback"  # what it does when a batch fails; a person goes on once, then back
+    ratio: float = 0.0  # of its replicas, how many may fail
     jobs: bool = False  # the releases have every hook, a worker and a scheduler
     kind: Kind = Kind.DEPLOY
     crash_at: int | None = None  # the nth port call
     crash_after_effect: bool = False
     cancel_at: int | None = None
+
+    @property
+    def tolerates(self) -> bool:
+        """That one replica fails."""
+        return self.action == "continue" or self.ratio >= 1 / REPLICAS
 
 
 FAULTS = (
@@ -92,6 +99,9 @@ FAULTS = (
     "stop fails",
     "proxy is dead from the cutover on",
 )
+# Of a rolling deployment: the second one of the candidate's.
+NEVER_STARTS, DIES = "a replica never starts", "a replica dies among visitors"
+REPLICA_FAULTS = (NEVER_STARTS, DIES)
 
 
 @dataclass
@@ -109,6 +119,7 @@ class SimulatedWorld:
     foreign: set[Slot] = field(default_factory=set)  # somebody else's containers have the slot's name
     docker_answers: bool = True
     nginx_answers: bool = True
+    judged: bool = True  # else a port like any other
     visited_always: bool = True  # visitors come by themselves while time passes
     answering: dict[Slot, InFlight] = field(default_factory=dict)  # beside theirs
     samples: dict[Slot, Sample] = field(default_factory=lambda: dict.fromkeys(Slot, Sample()))
@@ -166,9 +177,21 @@ class SimulatedWorld:
             self._visit(round(seconds * VISITS_A_SECOND))
 
     def _visit(self, requests: int) -> None:
+        self._lose_a_replica()
         for slot in Slot:
             bad = self.scenario.fault == "candidate answers 5xx" and self.running[slot] == "r2"
+            # nginx tries another, and counts that it had to.
+            bad |= any(n <= self.replicas_of.served[slot] for n in self.replicas_of.met(slot, self.now_s))
             self.answer(slot, requests, errors_5xx=requests // 2 if bad else 0)
+
+    def _lose_a_replica(self) -> None:
+        for slot, release in self.running.items():
+            there = self.replicas_of.count(slot) if release == "r2" else 0
+            had_visitors = self.replicas_of.served[slot] >= LOST
+            if there >= LOST and (
+                self.scenario.fault == NEVER_STARTS or (self.scenario.fault == DIES and had_visitors)
+            ):
+                self.replicas_of.failed[slot].add(LOST)
 
     def answer(self, slot: Slot, requests: int, *, errors_5xx: int) -> None:
         """Visitors get answers from the slot; nginx counts them where it was told to."""
@@ -224,20 +247,31 @@ class SimulatedWorld:
             or (self.scenario.fault == "candidate dies while observed" and self._is_watched())
             or (self.scenario.fault == "candidate dies while it waits" and self._phase() is Phase.READY)
         )
-        state, code = ("exited", 3) if dead else ("running", None)
-        return [
-            Replica(
-                self._name(slot, number),
-                "app",
-                state,
-                None,
-                code,
-                oom_killed=False,
-                restarts=0,
-                number=number,
-            )
-            for number in range(1, self.replicas_of.count(slot) + 1)
-        ]
+        self._lose_a_replica()
+        return [self._replica(slot, number, dead) for number in range(1, self.replicas_of.count(slot) + 1)]
+
+    def _replica(self, slot: Slot, number: int, dead: bool) -> Replica:  # noqa: FBT001
+        ended = dead or number in self.replicas_of.failed[slot]
+        return Replica(
+            self._name(slot, number),
+            "app",
+            "exited" if ended else "running",
+            None,
+            3 if ended else None,
+            oom_killed=False,
+            restarts=0,
+            number=number,
+            aside=number in self.replicas_of.aside[slot],
+        )
+
+    def set_aside(self, site: Site, slot: Slot, numbers: Collection[int]) -> None:
+        self._ask_docker()
+        if slot in self.foreign:
+            raise EngineError("not this gateway's")
+        if self.judged:
+            _require(self.scenario.tolerates, f"{slot} goes on without a replica, which nobody allowed")
+        self.replicas_of.set_aside(slot, numbers, self.now_s)
+        self._effect_done()
 
     def scale(
         self,
@@ -427,6 +461,8 @@ class SimulatedWorld:
             return ProbeResult(ok=False, status=502, body="", detail="answered 502")
         if self.scenario.fault == "probe answers 500" and self.running[slot] == "r2":
             return ProbeResult(ok=False, status=500, body="", detail="answered 500")
+        if self.replicas_of.met(slot, self.now_s):
+            return ProbeResult(ok=False, status=502, body="", detail="answered 502")
         self.replicas_of.prove(slot, self.now_s)
         return ProbeResult(ok=True, status=200, body="", detail="answered 200")
 
@@ -563,7 +599,9 @@ def check_end(world: SimulatedWorld) -> None:
         whole = world.replicas_of.count(candidate) == world.replicas_of.whole
         _require(whole, "succeeded without all of its replicas")
         watched = d.kind is Kind.DEPLOY  # a rollback is an emergency: it is not watched, so not undone
-        _require(not watched or world.scenario.fault not in MUST_ABORT, "a broken candidate was kept")
+        _require(not watched or not must_abort(world.scenario), "a broken candidate was kept")
+        left = world.replicas_of
+        _require(not watched or left.failed[candidate] == left.aside[candidate].keys(), "a replica is met")
         _require(previous is None or previous in world.drained, "succeeded without a drain")
         _require(Phase.KEEPING in world.visited, "succeeded, but blue was not kept warm")
     elif d.phase is Phase.ABORTED:
@@ -573,7 +611,7 @@ def check_end(world: SimulatedWorld) -> None:
         _require(previous is None or world.running[previous] == "r1", "aborted, and the previous is gone")
         kept = previous is None or world.replicas_of.count(previous) == world.replicas_of.whole
         _require(kept, "aborted, and replicas of the previous are missing")
-        _require(world.cancelled or world.scenario.fault in MUST_ABORT, "aborted without a reason")
+        _require(world.cancelled or must_abort(world.scenario), "aborted without a reason")
         switched = bool({Phase.STEPPING, Phase.CUTOVER} & world.visited)
         _require(not switched or Phase.REVERTING in world.visited, "aborted without a confirmed way back")
     elif d.phase is Phase.FAILED:
@@ -610,7 +648,12 @@ def app(scenario: Scenario) -> dict[str, Any]:
     """The service that takes the traffic."""
     if not scenario.order:
         return {}
-    config = {"order": scenario.order, "monitor": "300ms", "failure_action": scenario.action}
+    config = {
+        "order": scenario.order,
+        "monitor": "300ms",
+        "failure_action": scenario.action,
+        "max_failure_ratio": scenario.ratio,
+    }
     return {"deploy": {"replicas": REPLICAS, "update_config": config}}
 
 
@@ -635,6 +678,13 @@ MUST_ABORT = frozenset(
         *(f"{hook} {what}" for hook in UNDOING_HOOKS for what in ("fails", "never ends")),
     }
 )
+
+
+def must_abort(scenario: Scenario) -> bool:
+    """Unless a person went back before."""
+    return scenario.fault in MUST_ABORT or (scenario.fault in REPLICA_FAULTS and not scenario.tolerates)
+
+
 MAY_FAIL = frozenset(
     {"stop fails", "proxy is dead from the cutover on", "contract fails", "contract never ends"}
 )

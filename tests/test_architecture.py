@@ -65,7 +65,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("gateway.views", "gateway.controller", "gateway.metrics"),
     ("gateway.runner",),
     ("gateway.perform", "gateway.diagnose"),
-    ("gateway.jobs", "gateway.leaves", "gateway.scaling"),
+    ("gateway.jobs", "gateway.leaves", "gateway.scaling", "gateway.tolerance"),
     ("gateway.deploy", "gateway.world", "gateway.progress", "gateway.directory"),
     ("gateway.adapters",),
     ("gateway.ports", "gateway.settings", "gateway.wire"),

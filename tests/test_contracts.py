@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 
 from gateway.adapters.clock import SystemClock
-from gateway.core.model import Hook, InFlight, Release, Site, Slot
+from gateway.core.model import Hook, InFlight, Release, Replica, Site, Slot
 from gateway.ports import Clock, Engine, Jobs, Proxy
 from tests.contracts import ClockContract, EngineContract, JobsContract, ProxyContract
 from tests.simulation import MODEL, SITE, Scenario, SimulatedWorld
@@ -62,6 +62,9 @@ class Surroundings:
         self._simulated.foreign.add(slot)
         yield lambda: slot in self._simulated.foreign
 
+    def fail(self, replica: Replica, slot: Slot) -> None:
+        self._simulated.replicas_of.failed[slot].add(replica.number)
+
 
 @pytest.fixture
 def simulated() -> SimulatedWorld:
@@ -103,7 +106,11 @@ class OnSimulated:
 
 
 class TestSimulatedEngine(OnSimulated, EngineContract):
-    pass
+    @pytest.fixture
+    def simulated(self) -> SimulatedWorld:
+        simulated = SimulatedWorld(Scenario(first=True), visited_always=False)
+        simulated.judged = False
+        return simulated
 
 
 class TestSimulatedJobs(OnSimulated, JobsContract):

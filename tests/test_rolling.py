@@ -17,6 +17,7 @@ from gateway.core.rolling import (
     UpdateConfig,
     backward,
     forward,
+    goes_on_without,
     is_last,
     problems,
     replicas,
@@ -94,8 +95,8 @@ def test_how_many_replicas_a_service_has(said: dict[str, Any], count: int) -> No
         (service(order="stop-first", parallelism=4), "would stop 4 of 4 replicas"),
         (service(order="stop-first", parallelism=0), "would stop all of 4"),
         ({"deploy": {"update_config": {"order": "stop-first"}}}, "would stop 1 of 1"),
-        (service(failure_action="continue"), "failure_action='continue'"),
-        (service(max_failure_ratio=0.1), "max_failure_ratio=0.1"),
+        (service(failure_action="shrug"), "failure_action='shrug'"),
+        (service(max_failure_ratio=1.1), "max_failure_ratio=1.1"),
         ({"scale": 0}, "0 replicas"),
         ({"scale": 101}, "101 replicas"),
     ],
@@ -105,6 +106,27 @@ def test_what_would_lose_requests_is_refused(said: dict[str, Any], word: str) ->
     assert more == []
     assert found.startswith("service 'app': ")
     assert word in found
+
+
+@pytest.mark.parametrize(
+    ("failed", "aside", "config", "goes_on"),
+    [
+        ({2}, 0, UpdateConfig(), False),
+        ({2}, 0, UpdateConfig(max_failure_ratio=0.25), True),
+        ({2}, 1, UpdateConfig(max_failure_ratio=0.25), False),
+        ({2, 3}, 0, UpdateConfig(max_failure_ratio=0.25), False),
+        ({2, 3}, 1, UpdateConfig(failure_action="continue"), True),
+        ({1}, 0, UpdateConfig(failure_action="continue", max_failure_ratio=1.0), False),
+        (set(), 0, UpdateConfig(failure_action="continue"), False),
+    ],
+)
+def test_as_many_of_four_may_fail_as_the_stack_says_but_never_the_first(
+    failed: set[int],
+    aside: int,
+    config: UpdateConfig,
+    goes_on: bool,  # noqa: FBT001
+) -> None:
+    assert goes_on_without(failed, aside, 4, config) is goes_on
 
 
 def test_visitors_are_sent_in_proportion_and_never_to_what_starts_or_stops() -> None:

@@ -16,7 +16,16 @@ from gateway.core.plan import RunHook, StopStack
 from gateway.core.transitions import TABLE, IllegalTransition, Table
 from gateway.perform import Orders, Performer
 from tests.simulated_jobs import HOOK_FAULTS
-from tests.simulation import FAULTS, SITE, Crash, Scenario, SimulatedWorld, Violation, run
+from tests.simulation import (
+    FAULTS,
+    REPLICA_FAULTS,
+    SITE,
+    Crash,
+    Scenario,
+    SimulatedWorld,
+    Violation,
+    run,
+)
 
 LATE = "candidate dies while it waits"
 JOB_FAULTS = (*HOOK_FAULTS, "worker never ends")
@@ -54,6 +63,11 @@ def rolling() -> list[Scenario]:
             Scenario(fault=fault, order=order, action="pause")
             for fault, order in product(("none", "start fails", "candidate answers 5xx"), orders)
         ]
+        + [
+            Scenario(fault=fault, order=order, action=action, ratio=ratio)
+            for fault, order in product(REPLICA_FAULTS, orders)
+            for action, ratio in (("rollback", 0.0), ("continue", 0.0), ("rollback", 0.34), ("pause", 0.33))
+        ]
         + [Scenario(order=order, staged=True) for order in orders]
         + [Scenario(order=order, kind=Kind.ROLLBACK) for order in orders]
         + [Scenario(fault="post-switch fails", order=order, jobs=True) for order in orders]
@@ -87,6 +101,24 @@ def test_a_cancel_and_a_kill_together_end_right(fault: str) -> None:
     _, world = run(Scenario(fault=fault))
     for cancel_at, crash_at in product(range(1, world.calls, 3), range(1, world.calls, 3)):
         run(Scenario(fault=fault, cancel_at=cancel_at, crash_at=crash_at))
+
+
+@pytest.mark.parametrize("fault", REPLICA_FAULTS)
+@pytest.mark.parametrize(("action", "ratio"), [("continue", 0.0), ("rollback", 0.34)])
+def test_a_rollout_goes_on_without_a_replica_that_fails_where_the_stack_allows_it(
+    fault: str, action: str, ratio: float
+) -> None:
+    deployment, world = run(Scenario(fault=fault, order="start-first", action=action, ratio=ratio))
+    assert deployment.phase is Phase.SUCCEEDED
+    assert world.replicas_of.count(Slot.GREEN) == 3
+    assert world.replicas_of.aside[Slot.GREEN].keys() == {2}
+
+
+@pytest.mark.parametrize("fault", REPLICA_FAULTS)
+def test_a_rollout_goes_back_where_more_fail_than_may(fault: str) -> None:
+    deployment, world = run(Scenario(fault=fault, order="start-first", ratio=0.33))
+    assert deployment.phase is Phase.ABORTED
+    assert world.replicas_of.count(Slot.BLUE) == 3
 
 
 def test_without_faults_the_candidate_is_live_and_the_previous_is_stopped() -> None:

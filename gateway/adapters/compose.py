@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -92,14 +92,16 @@ class ComposeEngine(OnDocker):
     ) -> None:
         self._refuse_foreign(site, slot)
         found = self._replicas(site, slot)
+        aside = [c for c in found if self._is_aside(c, site)]
         # One that has ended is made anew: a person may have said that it is to be tried again.
-        unwanted = [c for c in found if _number(c) > replicas or c.status in ("exited", "dead")]
+        ended = [c for c in found if c.status in ("exited", "dead") and c not in aside]
+        unwanted = [c for c in found if _number(c) > replicas or c in ended]
         for container in unwanted:
             if container.status == "running":
                 stop_with_grace(container)
             container.remove(v=True, force=True)
         # One that was made and not started yet, when whoever made it was killed, is not there either.
-        if sum(c.status in RUNS for c in found if c not in unwanted) < replicas:
+        if sum(c.status in RUNS or c in aside for c in found if c not in unwanted) < replicas:
             self._grow(site, slot, release, replicas, cancelled)
         left = self._replicas(site, slot)
         if [_number(c) for c in left] != [*range(1, replicas + 1)]:
@@ -132,7 +134,7 @@ class ComposeEngine(OnDocker):
 
     def _attach(self, container: Container, names: Sequence[str]) -> None:
         network = self._docker.networks.get(self._gateway_network())
-        attached = container.attrs["NetworkSettings"]["Networks"].get(network.name)
+        attached = self._attached(container)
         aliases = list((attached or {}).get("Aliases") or [])
         if set(names) <= set(aliases):
             return
@@ -142,17 +144,41 @@ class ComposeEngine(OnDocker):
 
     @translated
     def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
-        network = self._gateway_network()
         return [
-            _replica(c.attrs, self._part_number(c, site, slot, network))
+            _replica(c.attrs, self._part_number(c, site, slot), aside=self._is_aside(c, site))
             for c in self._containers(site, slot)
             if labels.HOOK not in c.labels
         ]
 
-    def _part_number(self, container: Container, site: Site, slot: Slot, network: str) -> int:
-        attached = container.attrs["NetworkSettings"]["Networks"].get(network) or {}
+    def _part_number(self, container: Container, site: Site, slot: Slot) -> int:
+        attached = self._attached(container) or {}
         own = stack.part(site, slot, _number(container))
-        return _number(container) if own in (attached.get("Aliases") or []) else 0
+        known = self._is_aside(container, site) or own in (attached.get("Aliases") or [])
+        return _number(container) if known else 0
+
+    @translated
+    def set_aside(self, site: Site, slot: Slot, numbers: Collection[int]) -> None:
+        self._refuse_foreign(site, slot)
+        network = self._docker.networks.get(self._gateway_network())
+        for container in self._replicas(site, slot):
+            if _number(container) not in numbers:
+                continue
+            # It may be answering somebody. Stopped first, because to leave the network cuts that.
+            if container.status in RUNS:
+                stop_with_grace(container)
+            # Docker may start it again when it starts itself.
+            if self._attached(container) is not None:
+                network.disconnect(container, force=True)
+
+    def _is_aside(self, container: Container, site: Site) -> bool:
+        """Of a rolling site, because what other sites have is never taken off the network by us."""
+        ours = site.strategy is Strategy.ROLLING and _takes_traffic(container, site)
+        # One that is new is attached before it is started.
+        return ours and container.status != "created" and self._attached(container) is None
+
+    def _attached(self, container: Container) -> dict[str, Any] | None:
+        networks: Mapping[str, dict[str, Any]] = container.attrs["NetworkSettings"]["Networks"]
+        return networks.get(self._gateway_network())
 
     @translated
     def stop(self, site: Site, slot: Slot, *, over_s: float = 0.0) -> None:
@@ -202,7 +228,7 @@ def _names(site: Site, slot: Slot, release: Release, container: Container) -> li
     return names
 
 
-def _replica(attrs: Mapping[str, Any], number: int) -> Replica:
+def _replica(attrs: Mapping[str, Any], number: int, *, aside: bool) -> Replica:
     state = attrs["State"]
     ended = state["Status"] in ("exited", "dead", "restarting")
     return Replica(
@@ -215,4 +241,5 @@ def _replica(attrs: Mapping[str, Any], number: int) -> Replica:
         restarts=int(attrs.get("RestartCount") or 0),
         scheduler=attrs["Config"]["Labels"].get(labels.SCHEDULER) == "true",
         number=number,
+        aside=aside,
     )

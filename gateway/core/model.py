@@ -267,6 +267,7 @@ class Replica:
     restarts: int
     scheduler: bool = False  # runs on the live slot alone
     number: int = 0  # nginx can be told to leave out those from this number on; 0: not this one
+    aside: bool = False  # it failed, the others go on without it: nginx can't find it
 
 
 @dataclass(frozen=True, slots=True)

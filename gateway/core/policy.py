@@ -20,52 +20,79 @@ KILLED = 128 + 9  # by SIGKILL
 def broken(replicas: Sequence[Replica], service: str) -> str:
     """Why the stack can't serve any more; empty when nothing is wrong with it.
 
-    A one-shot service (exit code 0, not the one that takes the traffic) counts as done.
+    A one-shot service (exit code 0, not the one that takes the traffic) counts as done. What is set aside
+    is none of the stack's any more.
     """
-    serving = [r for r in replicas if r.service == service]
-    if not serving:
+    if not any(r.service == service for r in replicas):
         return f"service {service} has no container"
-    for replica in replicas:
-        done = replica.exit_code == 0 and replica.service != service
-        if replica.oom_killed:
-            return f"{replica.name} was killed: out of memory (exit code {replica.exit_code})"
-        if replica.state in ("exited", "dead") and not done:
-            # Docker learns a moment after the end that it was for memory.
-            killed = " (killed, as when it is out of memory)" if replica.exit_code == KILLED else ""
-            return f"{replica.name} exited with code {replica.exit_code}{killed}"
-        if replica.restarts > 0 or replica.state == "restarting":
-            return f"{replica.name} keeps restarting (last exit code {replica.exit_code})"
-        if replica.health == "unhealthy":
-            return f"{replica.name} is unhealthy by its own health check"
+    faults = (_fault(replica, service) for replica in replicas if not replica.aside)
+    return next((fault for fault in faults if fault), "")
+
+
+def _fault(replica: Replica, service: str) -> str:
+    done = replica.exit_code == 0 and replica.service != service
+    if replica.oom_killed:
+        return f"{replica.name} was killed: out of memory (exit code {replica.exit_code})"
+    if replica.state in ("exited", "dead") and not done:
+        # Docker learns a moment after the end that it was for memory.
+        killed = " (killed, as when it is out of memory)" if replica.exit_code == KILLED else ""
+        return f"{replica.name} exited with code {replica.exit_code}{killed}"
+    if replica.restarts > 0 or replica.state == "restarting":
+        return f"{replica.name} keeps restarting (last exit code {replica.exit_code})"
+    if replica.health == "unhealthy":
+        return f"{replica.name} is unhealthy by its own health check"
     return ""
+
+
+def serving(replicas: Sequence[Replica], service: str) -> list[Replica]:
+    """Those that take the traffic, or are about to."""
+    return [r for r in replicas if r.service == service and not r.aside]
+
+
+def failed(replicas: Sequence[Replica], service: str) -> list[Replica]:
+    """Which of them can't any more."""
+    return [r for r in serving(replicas, service) if _fault(r, service)]
+
+
+def late(replicas: Sequence[Replica], service: str) -> list[Replica]:
+    """Which of them are not ready. Where Docker says that all are, but nginx gets no good answer: any."""
+    candidates = serving(replicas, service)
+    return [r for r in candidates if not docker_ready([r], service)] or candidates
+
+
+def set_aside(replicas: Sequence[Replica]) -> str:
+    """Which containers the others go on without, in words."""
+    names = ", ".join(r.name for r in replicas if r.aside)
+    return f"set aside as failed: {names}" if names else ""
 
 
 def gone(replicas: Sequence[Replica], service: str) -> bool:
     """True when nothing of the service runs any more: it can't take traffic back."""
-    return not any(r.service == service and r.state == "running" for r in replicas)
+    return not any(r.state == "running" for r in serving(replicas, service))
 
 
 def running(replicas: Sequence[Replica], service: str) -> bool:
     """True when every container of the serving service runs, healthy or not yet."""
-    serving = [r for r in replicas if r.service == service]
-    return bool(serving) and all(r.state == "running" for r in serving)
+    known = any(r.service == service for r in replicas)
+    return known and all(r.state == "running" for r in serving(replicas, service))
 
 
 def numbered(replicas: Sequence[Replica], service: str) -> int:
-    """How many run, if they are numbered from 1 without a gap; else 0."""
-    numbers = sorted(r.number for r in replicas if r.service == service and r.state == "running")
+    """How many run or are set aside, if they are numbered from 1 without a gap; else 0."""
+    there = (r for r in replicas if r.service == service and (r.aside or r.state == "running"))
+    numbers = sorted(r.number for r in there)
     return len(numbers) if numbers == [*range(1, len(numbers) + 1)] else 0
 
 
 def docker_ready(replicas: Sequence[Replica], service: str) -> bool:
     """True when every container of the serving service runs, and is healthy where it has a check."""
-    healthy = all(r.health in (None, "healthy") for r in replicas if r.service == service)
+    healthy = all(r.health in (None, "healthy") for r in serving(replicas, service))
     return healthy and running(replicas, service)
 
 
 def waiting_for(replicas: Sequence[Replica], service: str) -> str:
     """What Docker still waits for, in words."""
-    late = [r for r in replicas if r.service == service and r.health == "starting"]
+    late = [r for r in serving(replicas, service) if r.health == "starting"]
     return f"{late[0].name}'s health check has not passed yet" if late else "containers are not running yet"
 
 

@@ -8,7 +8,7 @@ differ from Swarm's in two: `order` is start-first and `failure_action` rollback
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from gateway.core.model import Deployment, Kind, Phase, Routing, Scale, Slot
 # Each replica has a name for each that is numbered below it (core.stack.parts).
 MOST_REPLICAS = 100
 START_FIRST, STOP_FIRST = "start-first", "stop-first"
-ROLLBACK, PAUSE = "rollback", "pause"
+ROLLBACK, PAUSE, CONTINUE = "rollback", "pause", "continue"
 _UNITS_S = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
@@ -30,6 +30,7 @@ class UpdateConfig:
     order: str = START_FIRST
     monitor_s: float = 5.0  # how long a batch is watched
     failure_action: str = ROLLBACK
+    max_failure_ratio: float = 0.0  # of all replicas, how many may fail before that
 
 
 def update_config(service: Mapping[str, Any]) -> UpdateConfig:
@@ -42,6 +43,7 @@ def update_config(service: Mapping[str, Any]) -> UpdateConfig:
         order=said.get("order", usual.order),
         monitor_s=_seconds(said.get("monitor", usual.monitor_s)),
         failure_action=said.get("failure_action", usual.failure_action),
+        max_failure_ratio=float(said.get("max_failure_ratio", usual.max_failure_ratio)),
     )
 
 
@@ -82,13 +84,21 @@ def problems(name: str, service: Mapping[str, Any]) -> Iterator[str]:
         yield wrong(
             "order", f"would stop {at_once} of {count} replicas before one was started: none would serve"
         )
-    if said.get("failure_action", ROLLBACK) not in (ROLLBACK, PAUSE):
-        # A replica that failed stands in Docker's DNS like the others.
-        yield wrong(
-            "failure_action", "would send visitors to replicas that failed: must be pause or rollback"
-        )
-    if said.get("max_failure_ratio"):
-        yield wrong("max_failure_ratio", "would send visitors to replicas that failed: must be 0")
+    if said.get("failure_action", ROLLBACK) not in (ROLLBACK, PAUSE, CONTINUE):
+        yield wrong("failure_action", f"must be {ROLLBACK}, {PAUSE} or {CONTINUE}")
+    if not 0 <= float(said.get("max_failure_ratio", 0)) <= 1:
+        yield wrong("max_failure_ratio", "must be from 0 to 1")
+
+
+def goes_on_without(failed: Collection[int], aside: int, whole: int, config: UpdateConfig) -> bool:
+    """True when these replicas, beside those that are set aside already, may be missing of the whole.
+
+    Never the first: a slot may be narrowed to it alone.
+    """
+    if not failed or min(failed) <= 1:
+        return False
+    ratio = (aside + len(failed)) / whole
+    return config.failure_action == CONTINUE or ratio <= config.max_failure_ratio
 
 
 def scales(live: int, candidate: int, config: UpdateConfig) -> tuple[Scale, ...]:

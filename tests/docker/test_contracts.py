@@ -24,7 +24,7 @@ from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.remote import RemoteAgent
 from gateway.agent.api import Agent, create_app
 from gateway.core import stack
-from gateway.core.model import Hook, InFlight, Release, Routing, Site, Slot, Strategy
+from gateway.core.model import Hook, InFlight, Release, Replica, Routing, Site, Slot, Strategy
 from gateway.core.roster import Roster
 from gateway.errors import AgentUnreachable, ProxyError
 from gateway.ports import Clock, DataPlane, Engine, Jobs, Proxy
@@ -175,6 +175,10 @@ class AroundDocker:
             yield lambda: docker("inspect", "-f", "{{.State.Running}}", project).stdout.strip() == "true"
         finally:
             docker("rm", "-fv", project)
+
+    def fail(self, replica: Replica, slot: Slot) -> None:
+        docker("kill", replica.name)
+        eventually(lambda: docker("inspect", "-f", "{{.State.Running}}", replica.name).stdout == "false\n")
 
 
 class OnCompose:

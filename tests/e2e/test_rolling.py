@@ -162,6 +162,22 @@ def test_a_failed_batch_can_wait_for_a_person_who_goes_on(start_gateway: Start) 
     assert (gateway.release(), gateway.containers()) == ("1", in_slot(gateway, "blue"))
 
 
+def test_a_rollout_goes_on_without_the_replicas_that_may_fail_and_nobody_is_sent_to_them(
+    start_gateway: Start,
+) -> None:
+    gateway = rolls(start_gateway, max_failure_ratio=0.67)
+    only_one_starts(gateway)
+    with Load(gateway.port, many_visitors=True) as load:
+        deployed = gateway.deploy(2, "--set", "BOOT_S=0.2")
+        wait_for(lambda: gateway.phase() == "none", "the previous release is stopped", timeout_s=60)
+    assert deployed.code == 0, deployed
+    assert load.lost() == []
+    assert (gateway.release(), gateway.containers()) == ("2", in_slot(gateway, "green"))
+    second, third = in_slot(gateway, "green")[1:]
+    shown = gateway.cli("status", gateway.site, "--json").final["slots"]["green"]["problem"]
+    assert shown == f"set aside as failed: {second}, {third}"
+
+
 def test_a_plan_names_the_batches(start_gateway: Start) -> None:
     gateway = rolls(start_gateway, replicas=3)
     plan = gateway.cli("plan", gateway.site, "--json").final
