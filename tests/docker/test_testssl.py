@@ -12,7 +12,8 @@ import pytest
 from tests.docker.conftest import SITE, Plane, blue_serves, running_plane
 from tests.made_certificates import make_authority, make_certificate
 
-pytestmark = [pytest.mark.docker, pytest.mark.first]
+# A minute where nothing else runs.
+pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 
 # All that it has but the simulation of clients: protocols, ciphers, the server's preference, forward
 # secrecy, the certificate, headers, and every vulnerability that it knows.
@@ -49,7 +50,7 @@ def examined(plane: Plane, folder: Path) -> dict[str, dict[str, str]]:
     ]
     try:
         done = subprocess.run(
-            ["testssl", *CHECKS, *how, *what], capture_output=True, text=True, timeout=180, cwd=folder
+            ["testssl", *CHECKS, *how, *what], capture_output=True, text=True, timeout=500, cwd=folder
         )
     except FileNotFoundError:
         pytest.fail("testssl is missing: scripts/test brings it, or install testssl.sh 3.2 or newer")
