@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 from gateway import errors
@@ -59,6 +59,7 @@ class Performer:
     say: Callable[[str], None]  # what a step is waiting for, for people
     gives: Callable[[Mapping[DrainClock, float]], None] = lambda until: None  # who has time until when
     previous: Release | None = None  # what was live when it began
+    counted_out: set[tuple[Slot, int]] = field(default_factory=set)  # as `tolerance` has it
 
     def __call__(self, deployment: Deployment, step: plan.Step) -> e.Event:
         match step:
@@ -246,7 +247,7 @@ class Performer:
 
     @property
     def _tolerance(self) -> Tolerance:
-        return Tolerance(self.site, self.engine, self.proxy, self.clock, self.say)
+        return Tolerance(self.site, self.engine, self.proxy, self.clock, self.say, self.counted_out)
 
     def _sets_aside(self, deployment: Deployment, slot: Slot) -> bool:
         return bool(deployment.scales) and self._tolerance.sets_aside(

@@ -32,13 +32,21 @@ class Tolerance:
     proxy: Proxy
     clock: Clock
     say: Callable[[str], None]
+    counted_out: set[tuple[Slot, int]]  # replicas whose answers are known to be in no sample
 
     def sets_aside(self, slot: Slot, release: Release, pause: Pause) -> bool:
         """True when replicas failed that may have had visitors, and the others go on without them."""
         replicas = self.engine.replicas(self.site, slot)
         why = policy.broken(replicas, self.site.service)
         failed = policy.failed(replicas, self.site.service)
-        if not failed or not self.goes_on_without(slot, release, failed, why, pause):
+        if failed:
+            if not self.goes_on_without(slot, release, failed, why, pause):
+                return False
+        elif before := {(slot, r.number) for r in replicas if r.aside} - self.counted_out:
+            # By a controller that was killed: perhaps before nginx forgot them, or before this.
+            until_resolved(self.clock, pause)
+            self.counted_out.update(before)
+        else:
             return False
         self.proxy.publish(self.site, self.proxy.serving(self.site))  # what they answered counts no more
         return True
@@ -61,4 +69,5 @@ class Tolerance:
         self.say(f"goes on without {aside + len(numbers)} of {whole} replicas: {why}")
         self.engine.set_aside(self.site, slot, numbers)
         until_resolved(self.clock, pause)
+        self.counted_out.update((slot, number) for number in numbers)
         return True
