@@ -13,10 +13,12 @@ import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from itertools import islice
 
 from tests.fuzz.batch import Batch, run
 
 EACH = 1000  # examples of a batch: hypothesis remembers all of one, and what is wrong is soon told
+LOOK_S = 0.2
 AHEAD = 2  # batches of each processor that are handed out
 
 Order = tuple[int, int]  # a seed and how many examples
@@ -29,12 +31,12 @@ def main() -> int:
     options.add_argument("--seed", type=int, default=secrets.randbelow(2**32))
     given = options.parse_args()
     print(f"seed {given.seed}: scripts/fuzz --examples {given.examples} --seed {given.seed}", flush=True)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    interrupted = Interrupted()
     told = Told()
     pool = ProcessPoolExecutor(os.cpu_count(), initializer=_leave_signals_to_the_parent)
     code = 0
     try:
-        for batch in done(pool, orders(given.examples, given.seed)):
+        for batch in done(pool, orders(given.examples, given.seed), interrupted):
             told.add(batch)
             if batch.escape:
                 code = 1
@@ -58,16 +60,37 @@ def orders(examples: int, seed: int) -> Iterator[Order]:
         yield seed + number, min(EACH, examples - before)
 
 
-def done(pool: ProcessPoolExecutor, orders: Iterable[Order]) -> Iterator[Batch]:
-    """Each as it ends. Raises BrokenProcessPool when one of the processes was killed."""
+class Interrupted:
+    """Whether somebody wants us to end.
+
+    An exception that a signal raised would be lost where Python ignores exceptions: while it forks, for one.
+    """
+
+    def __init__(self) -> None:
+        self._is = False
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._note)
+
+    def _note(self, *_: object) -> None:
+        self._is = True
+
+    def check(self) -> None:
+        """Raises KeyboardInterrupt when one does."""
+        if self._is:
+            raise KeyboardInterrupt
+
+
+def done(pool: ProcessPoolExecutor, orders: Iterable[Order], interrupted: Interrupted) -> Iterator[Batch]:
+    """Each as it ends. Raises BrokenProcessPool when one of the processes was killed, KeyboardInterrupt."""
     ahead: set[Future[Batch]] = set()
-    for order in orders:
-        ahead.add(pool.submit(run, *order))
-        if len(ahead) >= AHEAD * (os.cpu_count() or 1):
-            ended, ahead = wait(ahead, return_when=FIRST_COMPLETED)
-            yield from (each.result() for each in ended)
-    while ahead:
-        ended, ahead = wait(ahead, return_when=FIRST_COMPLETED)
+    left = iter(orders)
+    while True:
+        interrupted.check()
+        for order in islice(left, max(0, AHEAD * (os.cpu_count() or 1) - len(ahead))):
+            ahead.add(pool.submit(run, *order))
+        if not ahead:
+            return
+        ended, ahead = wait(ahead, timeout=LOOK_S, return_when=FIRST_COMPLETED)
         yield from (each.result() for each in ended)
 
 
