@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.routing import REMEMBERED_S, RoutingFiles, Shown, shown_from_flag
-from gateway.agent.hold import Hold, serve_for_ever
+from gateway.agent import hold as hold_module
+from gateway.agent.hold import AT_ONCE, Hold, serve_for_ever
 from gateway.core.admission import Admission, Door, Ordered
 from gateway.core.model import ProbePolicy, Routing, Site, Slot
 from gateway.core.serving import Protocol, Proxying
@@ -342,6 +343,31 @@ def test_at_the_bound_the_site_opens_before_those_who_were_held_are_refused(hold
     with holding.nginx.ask("shop") as peer:
         assert answer(peer) == REFUSED
         assert holding.files.shown("shop") == Shown(BLUE)
+
+
+def test_those_who_were_held_are_let_in_some_at_a_time_also_when_the_bound_comes_meanwhile(
+    tmp_path: Path,
+) -> None:
+    answers: list[bytes] = []
+
+    class Held:
+        site = ""
+
+        def answer(self, said: bytes) -> None:
+            answers.append(said)
+
+    until: list[float | None] = [time.time() + 0.2]
+    hold = Hold(lambda site: until[0], lambda: None)
+    for _ in range(2 * AT_ONCE + 1):
+        hold.ask(Held(), "shop")  # type: ignore[arg-type]
+    until[0] = None
+    hold.look()
+    assert answers == [hold_module.LET_IN] * AT_ONCE
+    time.sleep(0.3)
+    hold.look()
+    hold.look()
+    assert answers == [hold_module.LET_IN] * (2 * AT_ONCE + 1)
+    assert hold.count == 0
 
 
 def test_a_pause_that_is_ordered_again_is_as_long_as_the_new_one(holding: Holding) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import re
 import resource
 import time
@@ -24,6 +25,9 @@ log = logging.getLogger("gateway")
 # Each takes two of nginx's connections, of which a worker has 8192 (Dockerfile).
 MOST = 3000
 LOOK_S = 0.02
+# Of those who were held at each look, the first first. All in one moment would fill the queue in which the
+# application's new connections wait, and those beyond it take too long.
+AT_ONCE = 20
 IDLE_LOOK_S = 0.2
 AGAIN_S = 1.0
 ASKED = re.compile(rb"GET /([a-z0-9-]+) HTTP/1\.[01]\r\n")
@@ -52,7 +56,7 @@ class Hold:
     ) -> None:
         self._may_see = may_see
         self._until, self._settle, self._most = until, settle, most
-        self._held: dict[str, set[_Held]] = {}
+        self._held: dict[str, dict[_Held, None]] = {}  # in their order
         self._bounds: dict[str, float] = {}
 
     @property
@@ -67,7 +71,7 @@ class Hold:
             held.answer(REFUSED)
         else:
             self._bounds[site] = until
-            self._held.setdefault(site, set()).add(held)
+            self._held.setdefault(site, {})[held] = None
             held.site = site
 
     def show(self, held: _Held, site: str, token: str) -> None:
@@ -82,7 +86,7 @@ class Hold:
             return None
 
     def leave(self, held: _Held) -> None:
-        self._held.get(held.site, set()).discard(held)
+        self._held.get(held.site, {}).pop(held, None)
 
     def look(self) -> None:
         """End what is over, and let in or refuse whom that concerns. Raises GatewayError, OSError."""
@@ -98,9 +102,15 @@ class Hold:
                 self._bounds[site] = until
                 continue
             # The site is open already: whoever comes now is served.
-            over = time.time() >= self._bounds.pop(site)
-            for held in self._held.pop(site):
-                held.answer(REFUSED if over else LET_IN)
+            held = self._held[site]
+            over = time.time() >= self._bounds[site]
+            for _ in range(len(held) if over else min(AT_ONCE, len(held))):
+                first = next(iter(held))
+                del held[first]
+                first.answer(REFUSED if over else LET_IN)
+            self._bounds[site] = math.inf  # who is left was in time
+            if not held:
+                del self._held[site], self._bounds[site]
 
 
 class _Held(asyncio.Protocol):

@@ -62,7 +62,7 @@ def late(replicas: Sequence[Replica], service: str) -> list[Replica]:
 
 def set_aside(replicas: Sequence[Replica]) -> str:
     """Which containers the others go on without, in words."""
-    names = ", ".join(r.name for r in replicas if r.aside)
+    names = ", ".join(sorted(r.name for r in replicas if r.aside))
     return f"set aside as failed: {names}" if names else ""
 
 
