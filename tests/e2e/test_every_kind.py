@@ -28,8 +28,8 @@ pytestmark = pytest.mark.docker
 HERE = Path(__file__).with_name("kinds")
 APP = f"kinds-{TAG}"
 RELEASES = (1, 2)
-# Of each site: fifty in all.
-DEPLOYS = int(os.environ.get("GATEWAY_TEST_DEPLOYS", "25"))
+# Of each of the two sites: fifty in all. Whether the layouts differ in something shows sooner.
+DEPLOYS = {"drop-in": int(os.environ.get("GATEWAY_TEST_DEPLOYS", "25")), "hardened": 5}
 DRAIN_LATE_S = 0.1
 CLOCK_S = 4.0
 RPC = """
@@ -148,20 +148,20 @@ def told_by_kind(exchanges: Sequence[Exchange]) -> str:
 
 @pytest.mark.first
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("start_gateway", ["drop-in"], indirect=True)
-def test_fifty_deploys_in_a_row_are_noticed_by_no_client_of_any_kind(
-    start_sites: Callable[..., Sites],
+@pytest.mark.parametrize(("start_gateway", "deploys"), DEPLOYS.items(), indirect=["start_gateway"])
+def test_deploys_in_a_row_are_noticed_by_no_client_of_any_kind(
+    start_sites: Callable[..., Sites], deploys: int
 ) -> None:
     sites = start_sites()
     sites.deploy(0)
     clients, switches = Clients(sites.target, KINDS.keys() - {"staying"}), dict[str, list[Switch]]()
     began = time.monotonic()
     with clients.at_work():
-        for number in range(1, DEPLOYS + 1):
+        for number in range(1, deploys + 1):
             for site, one in sites.deploy(number).items():
                 assert one
                 switches.setdefault(site, []).append(one)
-    print(f"{DEPLOYS} deploys of each site in {time.monotonic() - began:.0f} s")
+    print(f"{deploys} deploys of each site in {time.monotonic() - began:.0f} s")
     print(told_by_kind(clients.exchanges))
     assert [one for one in clients.exchanges if one.wrong] == []
     for site, ones in switches.items():
@@ -176,7 +176,6 @@ def test_fifty_deploys_in_a_row_are_noticed_by_no_client_of_any_kind(
         assert abs(median(late)) <= DRAIN_LATE_S
 
 
-@pytest.mark.parametrize("start_gateway", ["drop-in"], indirect=True)
 def test_a_websocket_that_stays_is_told_goodbye_by_its_application_and_not_before_its_clock(
     start_sites: Callable[..., Sites],
 ) -> None:
