@@ -14,7 +14,7 @@ from tests.e2e.load import Load
 from tests.e2e.stacks import with_service
 
 pytestmark = [pytest.mark.docker, pytest.mark.first]
-REPLICAS = 3
+REPLICAS = 2
 
 
 def rolls(start_gateway: Start, *, replicas: int = REPLICAS, **config: object) -> Gateway:
@@ -65,11 +65,11 @@ def in_slot(gateway: Gateway, slot: str, replicas: int = REPLICAS) -> list[str]:
     return [f"{gateway.site}-{slot}-app-{number}" for number in range(1, replicas + 1)]
 
 
-@pytest.mark.parametrize(("order", "parallelism"), [("start-first", 1), ("stop-first", 2)])
+@pytest.mark.parametrize(("order", "parallelism", "replicas"), [("start-first", 1, 2), ("stop-first", 2, 3)])
 def test_replicas_are_replaced_in_batches_and_no_request_is_lost(
-    start_gateway: Start, order: str, parallelism: int
+    start_gateway: Start, order: str, parallelism: int, replicas: int
 ) -> None:
-    gateway = rolls(start_gateway, order=order, parallelism=parallelism)
+    gateway = rolls(start_gateway, replicas=replicas, order=order, parallelism=parallelism)
     posts = Load(gateway.port, method="POST")
     with Load(gateway.port, many_visitors=True) as load, posts, counting(gateway) as counted:
         deployed = gateway.deploy(2, "--set", "BOOT_S=0.2")
@@ -77,10 +77,10 @@ def test_replicas_are_replaced_in_batches_and_no_request_is_lost(
     assert deployed.code == 0, deployed
     assert load.lost() + posts.lost() == []
     assert {what for _, what in load.answers} == {"1", "2"}
-    assert (gateway.release(), gateway.containers()) == ("2", in_slot(gateway, "green"))
+    assert (gateway.release(), gateway.containers()) == ("2", in_slot(gateway, "green", replicas))
     on_top = parallelism if order == "start-first" else 0
-    assert counted.most <= REPLICAS + on_top
-    assert counted.fewest >= REPLICAS - (0 if on_top else parallelism)
+    assert counted.most <= replicas + on_top
+    assert counted.fewest >= replicas - (0 if on_top else parallelism)
 
 
 # The first replica starts, every other one ends at once.
@@ -146,7 +146,7 @@ def test_an_abort_half_way_leads_back_and_a_rollback_rolls(start_gateway: Start)
 
 
 def test_a_failed_batch_can_wait_for_a_person_who_goes_on(start_gateway: Start) -> None:
-    gateway = rolls(start_gateway, failure_action="pause")
+    gateway = rolls(start_gateway, replicas=3, failure_action="pause")
     only_one_starts(gateway)
     with Load(gateway.port, many_visitors=True) as load:
         paused = gateway.deploy(2, "--set", "BOOT_S=0.2")
@@ -159,13 +159,13 @@ def test_a_failed_batch_can_wait_for_a_person_who_goes_on(start_gateway: Start) 
         assert gateway.cli("switch", gateway.site, "--json").code == 4  # the third one ends, too
         assert gateway.cli("abort", gateway.site, "--json").code == 0
     assert load.lost() == []
-    assert (gateway.release(), gateway.containers()) == ("1", in_slot(gateway, "blue"))
+    assert (gateway.release(), gateway.containers()) == ("1", in_slot(gateway, "blue", 3))
 
 
 def test_a_rollout_goes_on_without_the_replicas_that_may_fail_and_nobody_is_sent_to_them(
     start_gateway: Start,
 ) -> None:
-    gateway = rolls(start_gateway, max_failure_ratio=0.67)
+    gateway = rolls(start_gateway, max_failure_ratio=0.5)
     only_one_starts(gateway)
     with Load(gateway.port, many_visitors=True) as load:
         deployed = gateway.deploy(2, "--set", "BOOT_S=0.2")
@@ -173,9 +173,9 @@ def test_a_rollout_goes_on_without_the_replicas_that_may_fail_and_nobody_is_sent
     assert deployed.code == 0, deployed
     assert load.lost() == []
     assert (gateway.release(), gateway.containers()) == ("2", in_slot(gateway, "green"))
-    second, third = in_slot(gateway, "green")[1:]
+    _, second = in_slot(gateway, "green")
     shown = gateway.cli("status", gateway.site, "--json").final["slots"]["green"]["problem"]
-    assert shown == f"set aside as failed: {second}, {third}"
+    assert shown == f"set aside as failed: {second}"
 
 
 def test_a_plan_names_the_batches(start_gateway: Start) -> None:
