@@ -16,6 +16,8 @@ from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.remote import RemoteAgent
 from gateway.adapters.routing import RoutingFiles
+from gateway.adapters.swarm import SwarmEngine
+from gateway.adapters.swarm_jobs import SwarmJobs
 from gateway.adapters.token import read_token
 from gateway.controller import Controller
 from gateway.core.model import Site
@@ -23,7 +25,7 @@ from gateway.core.serving import DomainCertificate
 from gateway.directory import Directory
 from gateway.metrics import Metrics
 from gateway.paths import ROUTING_DIR
-from gateway.ports import Certificates, DataPlane
+from gateway.ports import Certificates, DataPlane, Engine, Jobs
 from gateway.runner import Runner
 from gateway.settings import Settings
 from gateway.views import Views
@@ -63,9 +65,10 @@ def remote_agent(settings: Settings) -> RemoteAgent:
 
 def build(settings: Settings, directory: Directory, *, journal: SqliteJournal, plane: DataPlane) -> Gateway:
     clock = SystemClock()
+    engine, jobs = _engine(settings)
     world = World(
-        engine=ComposeEngine(settings.network),
-        jobs=ComposeJobs(settings.network),
+        engine=engine,
+        jobs=jobs,
         proxy=plane.proxy,
         journal=journal,
         clock=clock,
@@ -74,6 +77,12 @@ def build(settings: Settings, directory: Directory, *, journal: SqliteJournal, p
     metrics = Metrics(directory, world, plane, runner.leaving)
     views = Views(directory, world, runner, plane.certificates)
     return Gateway(Controller(directory, world, runner), views, metrics)
+
+
+def _engine(settings: Settings) -> tuple[Engine, Jobs]:
+    if settings.engine == "swarm":
+        return SwarmEngine(settings.network), SwarmJobs()
+    return ComposeEngine(settings.network), ComposeJobs(settings.network)
 
 
 def _certificates(certs_dir: str) -> Certificates:

@@ -75,6 +75,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "gateway.core.policy",
         "gateway.core.stack",
         "gateway.core.labels",
+        "gateway.core.swarm",
         "gateway.core.snippet",
     ),
     ("gateway.core.rolling", "gateway.core.roster", "gateway.core.parseback"),

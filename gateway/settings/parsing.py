@@ -26,6 +26,7 @@ class Settings:
     network: str | None = None
     state_dir: str = table.STATE_DIR
     certs_dir: str = serving.CERTS_DIR
+    engine: str = table.ENGINE
     role: str = table.ROLE
     agent: tuple[str, int] = rules.ADDRESS.read(table.AGENT)
     token_file: str = table.TOKEN_FILE
@@ -80,6 +81,7 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
         network=whole["NETWORK"],
         state_dir=whole["STATE_DIR"],
         certs_dir=whole["CERTS_DIR"],
+        engine=whole["ENGINE"],
         role=whole["ROLE"],
         agent=whole["AGENT"],
         token_file=whole["TOKEN_FILE"],

@@ -28,7 +28,7 @@ from gateway.core.model import Hook, InFlight, Release, Replica, Routing, Site, 
 from gateway.core.roster import Roster
 from gateway.errors import AgentUnreachable, ProxyError
 from gateway.ports import Clock, DataPlane, Engine, Jobs, Proxy
-from tests.contracts import LOG_LINES, EngineContract, JobsContract, ProxyContract, start
+from tests.contracts import LOG_LINES, EngineContract, JobsContract, ProxyContract, RollingContract, start
 from tests.docker.conftest import ENV, SITE, Plane, docker, eventually, ready_proxy, running_plane
 
 pytestmark = pytest.mark.docker
@@ -200,7 +200,7 @@ class OnCompose:
         return SystemClock()
 
 
-class TestComposeEngine(OnCompose, EngineContract):
+class TestComposeEngine(OnCompose, EngineContract, RollingContract):
     @pytest.fixture
     def site(self, tmp_path: Path) -> Site:
         file = tmp_path / "stack.yaml"
