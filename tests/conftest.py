@@ -27,7 +27,13 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if Path(file).parent.name == "docker" else nodeid
+        match Path(file).parent.name:
+            case "docker":
+                return file
+            case "swarm":
+                return "swarm"  # all of them share its nodes
+            case _:
+                return nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:

@@ -21,7 +21,8 @@ LOOK_S = 0.2
 NAMESPACE = "com.docker.stack.namespace"
 # A task's states, in their order (moby, api/types/swarm/task.go). In the first it has no process yet.
 NOT_BEGUN = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready")
-FAILED = ("failed", "rejected", "complete")  # ended by itself
+REJECTED = "rejected"  # by its node, before it ran: there is no such image, or no such mount
+FAILED = ("failed", REJECTED, "complete")  # ended by itself
 TAKEN_AWAY = ("shutdown", "orphaned", "remove")
 
 Task = Mapping[str, Any]
@@ -68,14 +69,21 @@ class SwarmEngine(Resolving):
             time.sleep(LOOK_S)
 
     def _not_begun(self, site: Site, slot: Slot) -> str:
-        """What Swarm still has to do before each service has its tasks, in words; empty: nothing."""
+        """What Swarm still has to do before each service has its tasks, in words; empty: nothing.
+
+        Raises EngineError when a node can't run one.
+        """
         tasks = self._tasks(self._services(site, slot))
         for service, latest in tasks:
             missing = _wanted(service) - len(latest)
             if missing > 0:
                 return f"{service.name} has {missing} tasks too few"
             for task in latest:
-                if (state := task["Status"]["State"]) in NOT_BEGUN:
+                for one in (task, *task["Earlier"]):
+                    if one["Status"]["State"] == REJECTED:
+                        raise EngineError(f"{_name(service, one)} was rejected: {one['Status'].get('Err')}")
+                # One that has failed before is broken, however often it is tried again.
+                if (state := task["Status"]["State"]) in NOT_BEGUN and not task["Earlier"]:
                     return f"{_name(service, task)} is {state}: {task['Status'].get('Err') or 'no error yet'}"
         return ""
 

@@ -16,6 +16,7 @@ class Load:
     port: int
     clients: int = 4
     method: str = "GET"
+    host: str = "127.0.0.1"
     many_visitors: bool = False  # each request comes from another one
     answers: list[tuple[float, str]] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -33,7 +34,7 @@ class Load:
             thread.join(60)
 
     def _client(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection(self.host, self.port, timeout=30)
         while not self._stop.is_set():
             sent = time.monotonic()
             try:
