@@ -81,7 +81,7 @@ def build(settings: Settings, directory: Directory, *, journal: SqliteJournal, p
 
 def _engine(settings: Settings) -> tuple[Engine, Jobs]:
     if settings.engine == "swarm":
-        return SwarmEngine(settings.network), SwarmJobs()
+        return SwarmEngine(settings.network), SwarmJobs(settings.network)
     return ComposeEngine(settings.network), ComposeJobs(settings.network)
 
 

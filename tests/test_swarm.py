@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.core import stack, swarm
-from gateway.core.model import Release, Site, Slot, Strategy
+from gateway.core.model import Deployment, Hook, Kind, Phase, Release, Site, Slot, Strategy
 
 SITE = Site("shop", ("shop.test",), "app", 80, "/s.yaml")
 
@@ -106,9 +106,7 @@ def test_what_compose_writes_in_another_form_is_written_in_swarm_s() -> None:
     [
         ({"privileged": True}, "privileged is not known to Swarm"),
         ({"network_mode": "service:db"}, "network_mode is not known to Swarm"),
-        ({"labels": {"gateway.hook": "expand"}}, "label gateway.hook is for Compose"),
-        ({"labels": {"gateway.scheduler": "true"}}, "label gateway.scheduler is for Compose"),
-        ({"labels": {"gateway.quiesce": "SIGUSR1"}}, "label gateway.quiesce is for Compose"),
+        ({"labels": {"gateway.quiesce.command": "x"}}, "label gateway.quiesce.command: a manager can't"),
         ({"deploy": {"mode": "replicated-job"}}, "deploy.mode='replicated-job' must be"),
     ],
 )
@@ -127,3 +125,21 @@ def test_a_rolling_site_and_a_secret_from_nowhere_are_told_at_once() -> None:
     model = {"services": {}, "secrets": {"key": {"environment": "KEY"}, "cert": {"file": "/c"}}}
     found = swarm.problems(model, replace(SITE, strategy=Strategy.ROLLING))
     assert [one.split(":")[0] for one in found] == ["STRATEGY='rolling'", "secrets.key"]
+
+
+def test_a_hook_runs_to_its_end_once_and_is_found_by_nobody() -> None:
+    model = {
+        "services": {"app": {"image": "a:1"}, "up": {"image": "a:1", "labels": {"gateway.hook": "expand"}}}
+    }
+    deployment = Deployment(3, "shop", Kind.DEPLOY, "r1", Slot.BLUE, None, Phase.EXPANDING, 0.0)
+    hook = stack.for_hook(Release(1, "shop", model, {}), SITE, deployment, Hook.EXPAND)
+    file = swarm.stack_file(hook, "app", "shop-blue", "gw")
+    assert file["services"].keys() == {"up"}
+    assert file["services"]["up"]["deploy"]["mode"] == "replicated-job"
+    assert file["services"]["up"]["deploy"]["restart_policy"] == {"condition": "none"}
+    assert swarm.GATEWAY not in (file.get("networks") or {})
+
+
+def test_a_worker_is_stopped_by_the_signal_that_quiesces_it() -> None:
+    found = serving(labels={"gateway.quiesce": "SIGUSR1", "gateway.quiesce.timeout_s": "20"})
+    assert (found["stop_signal"], found["stop_grace_period"]) == ("SIGUSR1", "20s")

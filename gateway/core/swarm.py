@@ -51,12 +51,12 @@ def _problems(name: str, service: Mapping[str, Any]) -> Iterator[str]:
     for key in sorted(service.keys() - _TAKEN - _LEFT_OUT):
         if service[key] not in (None, False, [], {}):
             yield f"service {name!r}: {key} is not known to Swarm"
-    for label in (labels.HOOK, labels.SCHEDULER, labels.QUIESCE, labels.COMMAND):
-        if labels.of(service).get(label, "false") != "false":
-            yield f"service {name!r}: label {label} is for Compose: Swarm has no such jobs yet"
+    if labels.of(service).get(labels.COMMAND):
+        how = f"a manager can't run it in a task: use {labels.QUIESCE}"
+        yield f"service {name!r}: label {labels.COMMAND}: {how}"
     mode = (service.get("deploy") or {}).get("mode")
     if mode not in (None, "replicated", "global"):
-        yield f"service {name!r}: deploy.mode={mode!r} must be replicated or global: jobs are not run yet"
+        yield f"service {name!r}: deploy.mode={mode!r} must be replicated or global"
 
 
 def stack_file(model: Model, service: str, name: str, network: str) -> Model:
@@ -67,15 +67,22 @@ def stack_file(model: Model, service: str, name: str, network: str) -> Model:
     """
     model = deepcopy(model)
     services = {key: _service(key, each) for key, each in model["services"].items()}
+    if service not in services:  # of a hook alone
+        return _whole(model, services)
     serving = services.pop(service)
     own = serving.get("networks") or {"default": None}
     serving["networks"] = {
         key: {**(said or {}), "aliases": [*((said or {}).get("aliases") or []), service]}
         for key, said in own.items()
     } | {GATEWAY: {}}
-    found = {key: model[key] for key in ("networks", "volumes", "secrets", "configs") if model.get(key)}
-    found["networks"] = {**(found.get("networks") or {}), GATEWAY: {"name": network, "external": True}}
-    return found | {"services": {**services, name: serving}}
+    file = _whole(model, {**services, name: serving})
+    file["networks"] = {**(file.get("networks") or {}), GATEWAY: {"name": network, "external": True}}
+    return file
+
+
+def _whole(model: Model, services: Model) -> Model:
+    kept = {key: model[key] for key in ("networks", "volumes", "secrets", "configs") if model.get(key)}
+    return kept | {"services": services}
 
 
 def _service(name: str, said: Mapping[str, Any]) -> Model:
@@ -88,6 +95,11 @@ def _service(name: str, said: Mapping[str, Any]) -> Model:
     # A virtual address goes on sending to tasks that are stopping (moby#30321).
     deploy["endpoint_mode"] = "dnsrr"
     deploy["labels"] = {**(deploy.get("labels") or {}), **labels.of(service), SERVICE: name}
+    if labels.HOOK in labels.of(service):
+        deploy |= {"mode": "replicated-job", "restart_policy": {"condition": "none"}}
+    if (how := labels.quiesce(labels.of(service))) is not None:
+        # All that a manager can tell a task is to stop.
+        service |= {"stop_signal": how.signal, "stop_grace_period": f"{how.timeout_s:g}s"}
     for kind in _RESOURCES:
         if "cpus" in (limits := (deploy.get("resources") or {}).get(kind) or {}):
             limits["cpus"] = str(limits["cpus"])
