@@ -176,7 +176,8 @@ class Performer:
         else:
             why = f"not ready within {policy_.start_deadline_s:g} s: {waiting}"
             failed = policy.late(replicas, self.site.service)
-        if self._goes_on_without(deployment, slot, failed, why, pause):
+        release = self._release_in(deployment, slot) if deployment.scales else None
+        if release and self._tolerance.goes_on_without(slot, release, every, failed, why, pause):
             return self._unready(deployment, slot, pause, above=above)  # the others have their time anew
         return why
 
@@ -241,24 +242,18 @@ class Performer:
 
     def _broken(self, deployment: Deployment, slot: Slot) -> str:
         """Why the slot can't stay, else nothing. What it can go on without is set aside."""
-        while self._sets_aside(deployment, slot):
-            pass  # another may have failed meanwhile
-        return policy.broken(self.engine.replicas(self.site, slot), self.site.service)
+        replicas = self.engine.replicas(self.site, slot)
+        while self._sets_aside(deployment, slot, replicas):
+            replicas = self.engine.replicas(self.site, slot)  # another may have failed meanwhile
+        return policy.broken(replicas, self.site.service)
 
     @property
     def _tolerance(self) -> Tolerance:
         return Tolerance(self.site, self.engine, self.proxy, self.clock, self.say, self.counted_out)
 
-    def _sets_aside(self, deployment: Deployment, slot: Slot) -> bool:
+    def _sets_aside(self, deployment: Deployment, slot: Slot, replicas: Sequence[Replica]) -> bool:
         return bool(deployment.scales) and self._tolerance.sets_aside(
-            slot, self._release_in(deployment, slot), self._pause
-        )
-
-    def _goes_on_without(
-        self, deployment: Deployment, slot: Slot, failed: Sequence[Replica], why: str, pause: Pause
-    ) -> bool:
-        return bool(deployment.scales) and self._tolerance.goes_on_without(
-            slot, self._release_in(deployment, slot), failed, why, pause
+            slot, self._release_in(deployment, slot), replicas, self._pause
         )
 
     def _shift(self, deployment: Deployment, routing: Routing, slot: Slot) -> e.Event:
@@ -341,7 +336,9 @@ class Performer:
         live = self.proxy.sample(self.site, beside) if beside else Sample()
         worse = policy.worse(self.proxy.sample(self.site, slot), live, self.site)
         # Unless they are those of a replica that the others go on without.
-        return worse if worse and not self._sets_aside(deployment, slot) else self._broken(deployment, slot)
+        if worse and not self._sets_aside(deployment, slot, self.engine.replicas(self.site, slot)):
+            return worse
+        return self._broken(deployment, slot)
 
     def _drain(self, deployment: Deployment, leaving: Slot | None, serving: Routing) -> e.Event:
         self.proxy.publish(self.site, serving)

@@ -34,13 +34,12 @@ class Tolerance:
     say: Callable[[str], None]
     counted_out: set[tuple[Slot, int]]  # replicas whose answers are known to be in no sample
 
-    def sets_aside(self, slot: Slot, release: Release, pause: Pause) -> bool:
-        """True when replicas failed that may have had visitors, and the others go on without them."""
-        replicas = self.engine.replicas(self.site, slot)
+    def sets_aside(self, slot: Slot, release: Release, replicas: Sequence[Replica], pause: Pause) -> bool:
+        """True when some of the slot's replicas failed that may have had visitors, and the others go on."""
         why = policy.broken(replicas, self.site.service)
         failed = policy.failed(replicas, self.site.service)
         if failed:
-            if not self.goes_on_without(slot, release, failed, why, pause):
+            if not self.goes_on_without(slot, release, replicas, failed, why, pause):
                 return False
         elif before := {(slot, r.number) for r in replicas if r.aside} - self.counted_out:
             # By a controller that was killed: perhaps before nginx forgot them, or before this.
@@ -55,15 +54,16 @@ class Tolerance:
         self,
         slot: Slot,
         release: Release,
+        replicas: Sequence[Replica],
         failed: Sequence[Replica],
         why: str,
         pause: Pause,
     ) -> bool:
-        """True when they are set aside, and nginx knows them no more. `why` they are."""
+        """True when they are set aside of all `replicas`, and nginx knows them no more. `why` they are."""
         service = release.stack["services"][self.site.service]
         config, whole = rolling.update_config(service), rolling.replicas(service)
         numbers = {replica.number for replica in failed}
-        aside = sum(r.aside for r in self.engine.replicas(self.site, slot))
+        aside = sum(r.aside for r in replicas)
         if not rolling.goes_on_without(numbers, aside, whole, config):
             return False
         self.say(f"goes on without {aside + len(numbers)} of {whole} replicas: {why}")
