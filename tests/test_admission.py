@@ -345,9 +345,7 @@ def test_at_the_bound_the_site_opens_before_those_who_were_held_are_refused(hold
         assert holding.files.shown("shop") == Shown(BLUE)
 
 
-def test_those_who_were_held_are_let_in_some_at_a_time_also_when_the_bound_comes_meanwhile(
-    tmp_path: Path,
-) -> None:
+def test_those_who_were_held_are_let_in_some_at_a_time_also_when_the_bound_comes_meanwhile() -> None:
     answers: list[bytes] = []
 
     class Held:

@@ -107,8 +107,7 @@ class OnSimulated:
 
 class TestSimulatedEngine(OnSimulated, EngineContract):
     @pytest.fixture
-    def simulated(self) -> SimulatedWorld:
-        simulated = SimulatedWorld(Scenario(first=True), visited_always=False)
+    def simulated(self, simulated: SimulatedWorld) -> SimulatedWorld:
         simulated.judged = False
         return simulated
 

@@ -7,7 +7,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from gateway.adapters.observed import ObservedAnswers
 from gateway.adapters.routing import RoutingFiles
 from gateway.core.model import ProbePolicy, Routing, Site, Slot
 from tests.conftest import Lock, own_tag
+from tests.waiting import look_until
 
 ROOT = Path(__file__).resolve().parents[2]
 APP = Path(__file__).with_name("app.py")
@@ -39,14 +39,7 @@ def docker(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
 
 def eventually(holds: Callable[[], bool], *, within_s: float = 10.0) -> float:
     """Seconds until it held."""
-    began = asked = time.monotonic()
-    while not holds():
-        ended = time.monotonic()
-        assert ended - began < within_s, f"not within {within_s} s"
-        # To look is most of what a waiting test costs; what it waits for needs the processor.
-        time.sleep(max(0.01, ended - asked))
-        asked = time.monotonic()
-    return time.monotonic() - began
+    return look_until(holds, within_s=within_s, every_s=0.01)
 
 
 class Plane:

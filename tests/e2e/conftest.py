@@ -7,7 +7,6 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ import pytest
 
 from gateway.adapters.docker_endpoints import EVERYTHING, configuration
 from tests.conftest import Lock, own_tag
+from tests.waiting import look_until
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO = ROOT / "compose" / "demo"
@@ -131,14 +131,7 @@ def kill_the_daemon(container: str) -> None:
 
 
 def wait_for(holds: Callable[[], bool], what: str, *, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    began = time.monotonic()
-    while not holds():
-        ended = time.monotonic()
-        assert ended < deadline, f"not within {timeout_s:g} s: {what}"
-        # To look is most of what a waiting test costs; what it waits for needs the processor.
-        time.sleep(max(0.1, ended - began))
-        began = time.monotonic()
+    look_until(holds, within_s=timeout_s, every_s=0.1, what=what)
 
 
 def controller_answers(gateway: Gateway) -> bool:
