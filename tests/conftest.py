@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -17,6 +17,7 @@ settings.register_profile("gateway", deadline=None, suppress_health_check=[Healt
 settings.load_profile("gateway")
 
 Lock = Callable[[], AbstractContextManager[None]]
+HERE = Path(__file__).parent
 
 
 class Scheduling(LoadScopeScheduling):
@@ -36,8 +37,34 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Schedulin
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes minutes is not begun last."""
-    items.sort(key=lambda item: item.get_closest_marker("first") is None)
+    """What takes minutes is not begun last, and before the others all processes are free."""
+
+    def turn(item: pytest.Item) -> int:
+        return 0 if item.get_closest_marker("alone") else 1 if item.get_closest_marker("first") else 2
+
+    items.sort(key=turn)
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)  # before its time begins to count
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """While a test that is marked `alone` runs, no other process runs one."""
+    how = fcntl.LOCK_EX if item.get_closest_marker("alone") else fcntl.LOCK_SH
+    with _locked(HERE, how) as gate, _locked(HERE / "e2e", how):
+        # Whoever is to be alone keeps it while he waits for the others: no one else begins meanwhile.
+        if how is fcntl.LOCK_SH:
+            fcntl.flock(gate, fcntl.LOCK_UN)
+        return (yield)
+
+
+@contextmanager
+def _locked(folder: Path, how: int) -> Iterator[int]:
+    """The folder itself: no file is left behind."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, how)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def own_tag() -> str:

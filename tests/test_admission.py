@@ -6,14 +6,14 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from gateway.adapters.routing import REMEMBERED_S, RoutingFiles, Shown, shown_from_flag
 from gateway.agent import hold as hold_module
-from gateway.agent.hold import AT_ONCE, Hold, serve_for_ever
+from gateway.agent.hold import AT_ONCE, UNANSWERED, Hold, _Held, serve_for_ever
 from gateway.core.admission import Admission, Door, Ordered
 from gateway.core.model import ProbePolicy, Routing, Site, Slot
 from gateway.core.serving import Protocol, Proxying
@@ -345,27 +345,44 @@ def test_at_the_bound_the_site_opens_before_those_who_were_held_are_refused(hold
         assert holding.files.shown("shop") == Shown(BLUE)
 
 
+@dataclass
+class Crowd:
+    """Who is held for a site that can be opened, and how much it has in flight."""
+
+    size: int
+    until: float | None = field(default_factory=lambda: time.time() + 60)
+    in_flight: int = 0
+    answers: list[bytes] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.hold = Hold(lambda site: self.until, lambda: None, in_flight=lambda site: self.in_flight)
+        for _ in range(self.size):
+            one = _Held(self.hold)
+            one.answer = self.answers.append  # type: ignore[method-assign]
+            self.hold.ask(one, "shop")
+
+
 def test_those_who_were_held_are_let_in_some_at_a_time_also_when_the_bound_comes_meanwhile() -> None:
-    answers: list[bytes] = []
-
-    class Held:
-        site = ""
-
-        def answer(self, said: bytes) -> None:
-            answers.append(said)
-
-    until: list[float | None] = [time.time() + 0.2]
-    hold = Hold(lambda site: until[0], lambda: None)
-    for _ in range(2 * AT_ONCE + 1):
-        hold.ask(Held(), "shop")  # type: ignore[arg-type]
-    until[0] = None
-    hold.look()
-    assert answers == [hold_module.LET_IN] * AT_ONCE
+    crowd = Crowd(2 * AT_ONCE + 1, until=time.time() + 0.2)
+    crowd.until = None
+    crowd.hold.look()
+    assert crowd.answers == [hold_module.LET_IN] * AT_ONCE
     time.sleep(0.3)
-    hold.look()
-    hold.look()
-    assert answers == [hold_module.LET_IN] * (2 * AT_ONCE + 1)
-    assert hold.count == 0
+    crowd.hold.look()
+    crowd.hold.look()
+    assert crowd.answers == [hold_module.LET_IN] * (2 * AT_ONCE + 1)
+    assert crowd.hold.count == 0
+
+
+def test_no_more_are_let_in_than_the_application_answers_but_one_at_each_look_whatever_is_in_flight() -> None:
+    crowd = Crowd(1000, in_flight=7)  # those seven may stay for hours
+    crowd.until = None
+    let_in = []
+    for in_flight in (7, 7 + AT_ONCE, 7 + UNANSWERED - 5, 7 + UNANSWERED, 5000, 7):
+        crowd.in_flight, before = in_flight, len(crowd.answers)
+        crowd.hold.look()
+        let_in.append(len(crowd.answers) - before)
+    assert let_in == [AT_ONCE, AT_ONCE, 5, 1, 1, AT_ONCE]
 
 
 def test_a_pause_that_is_ordered_again_is_as_long_as_the_new_one(holding: Holding) -> None:

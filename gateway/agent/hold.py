@@ -17,6 +17,7 @@ import resource
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gateway.errors import GatewayError
@@ -25,9 +26,11 @@ log = logging.getLogger("gateway")
 # Each takes two of nginx's connections, of which a worker has 8192 (Dockerfile).
 MOST = 3000
 LOOK_S = 0.02
-# Of those who were held at each look, the first first. All in one moment would fill the queue in which the
-# application's new connections wait, and those beyond it take too long.
+# Of those who were held, the first first. All in one moment would fill the queue in which the application's
+# new connections wait (often 128: net.core.somaxconn before Linux 5.4), and those beyond it take too long. So
+# at each look, while no more than these are in flight beyond what was so when the site opened.
 AT_ONCE = 20
+UNANSWERED = 100
 IDLE_LOOK_S = 0.2
 AGAIN_S = 1.0
 ASKED = re.compile(rb"GET /([a-z0-9-]+) HTTP/1\.[01]\r\n")
@@ -40,10 +43,20 @@ LONGEST_QUESTION = 4096
 Let = Callable[[str, str], bool]
 
 
+@dataclass(slots=True)
+class _Queue:
+    """Who is held for a site, in their order, until when, and what was in flight once the site was open."""
+
+    until: float
+    held: dict[_Held, None] = field(default_factory=dict)
+    base: int | None = None
+
+
 class Hold:
     """`until`: when a site's pause ends, None when it is not paused. `settle` ends those that are over.
 
-    `may_see`: whether a site's candidate is to be seen by whoever has this token.
+    `in_flight`: how many requests a site is answering. `may_see`: whether a site's candidate is to be seen by
+    whoever has this token.
     """
 
     def __init__(
@@ -51,17 +64,17 @@ class Hold:
         until: Callable[[str], float | None],
         settle: Callable[[], None],
         *,
+        in_flight: Callable[[str], int] = lambda site: 0,
         may_see: Let = lambda site, token: False,
         most: int = MOST,
     ) -> None:
-        self._may_see = may_see
+        self._in_flight, self._may_see = in_flight, may_see
         self._until, self._settle, self._most = until, settle, most
-        self._held: dict[str, dict[_Held, None]] = {}  # in their order
-        self._bounds: dict[str, float] = {}
+        self._queues: dict[str, _Queue] = {}
 
     @property
     def count(self) -> int:
-        return sum(map(len, self._held.values()))
+        return sum(len(queue.held) for queue in self._queues.values())
 
     def ask(self, held: _Held, site: str) -> None:
         until = self._pause_of(site)
@@ -70,8 +83,8 @@ class Hold:
         elif self.count >= self._most:
             held.answer(REFUSED)
         else:
-            self._bounds[site] = until
-            self._held.setdefault(site, {})[held] = None
+            queue = self._queues.setdefault(site, _Queue(until))
+            queue.until, queue.held[held] = until, None
             held.site = site
 
     def show(self, held: _Held, site: str, token: str) -> None:
@@ -86,7 +99,8 @@ class Hold:
             return None
 
     def leave(self, held: _Held) -> None:
-        self._held.get(held.site, {}).pop(held, None)
+        if queue := self._queues.get(held.site):
+            queue.held.pop(held, None)
 
     def look(self) -> None:
         """End what is over, and let in or refuse whom that concerns. Raises GatewayError, OSError."""
@@ -96,21 +110,29 @@ class Hold:
             self._let_in()
 
     def _let_in(self) -> None:
-        for site in list(self._held):
+        for site, queue in list(self._queues.items()):
             until = self._pause_of(site)
             if until is not None:
-                self._bounds[site] = until
+                queue.until, queue.base = until, None
                 continue
             # The site is open already: whoever comes now is served.
-            held = self._held[site]
-            over = time.time() >= self._bounds[site]
-            for _ in range(len(held) if over else min(AT_ONCE, len(held))):
-                first = next(iter(held))
-                del held[first]
+            over = time.time() >= queue.until
+            for _ in range(len(queue.held) if over else min(self._room(site, queue), len(queue.held))):
+                first = next(iter(queue.held))
+                del queue.held[first]
                 first.answer(REFUSED if over else LET_IN)
-            self._bounds[site] = math.inf  # who is left was in time
-            if not held:
-                del self._held[site], self._bounds[site]
+            queue.until = math.inf  # who is left was in time
+            if not queue.held:
+                del self._queues[site]
+
+    def _room(self, site: str, queue: _Queue) -> int:
+        """At least one: what is in flight may have come after the pause, and may stay."""
+        try:
+            busy = self._in_flight(site)
+        except (GatewayError, OSError):
+            busy = 0
+        queue.base = busy if queue.base is None else min(queue.base, busy)
+        return max(1, min(AT_ONCE, queue.base + UNANSWERED - busy))
 
 
 class _Held(asyncio.Protocol):

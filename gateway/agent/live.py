@@ -8,13 +8,15 @@ from pathlib import Path
 
 from gateway.adapters.certificates import CertificateFiles
 from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
+from gateway.adapters.counting import Counts
 from gateway.adapters.routing import RoutingFiles
 from gateway.adapters.token import read_token
 from gateway.adapters.watch import Watcher
 from gateway.agent.hold import Hold, serve_for_ever
 from gateway.agent.preview import may_see
 from gateway.agent.reconcile import Files, Reconciler, environment_of
-from gateway.paths import HOLD_SOCKET, ROUTING_DIR, TLS_DIR
+from gateway.core.model import Slot
+from gateway.paths import HOLD_SOCKET, NGINX_SOCKET, ROUTING_DIR, TLS_DIR
 from gateway.settings import Settings
 
 
@@ -35,8 +37,12 @@ def reconciler(
 
 def hold(files: RoutingFiles, reconciler: Reconciler) -> None:
     """From now on, hold requests to paused sites until each pause ends, and say who may see a candidate."""
-    see = may_see(lambda: reconciler.roster, _preview_token)
-    holding = Hold(files.paused_until, files.settle, may_see=see)
+    see, counts = may_see(lambda: reconciler.roster, _preview_token), Counts(NGINX_SOCKET)
+
+    def in_flight(site: str) -> int:
+        return sum(counts.of(f"{site}_{slot}") for slot in Slot)
+
+    holding = Hold(files.paused_until, files.settle, in_flight=in_flight, may_see=see)
     threading.Thread(target=serve_for_ever, args=(holding, Path(HOLD_SOCKET)), daemon=True).start()
 
 

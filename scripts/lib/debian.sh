@@ -30,8 +30,9 @@ lab_apt_install() {
     lab_needs_debian_root "${missing[*]} missing"
     lab_say "installing ${missing[*]}"
     lab_apt_update
-    DEBIAN_FRONTEND=noninteractive apt-get -q=2 install --no-install-recommends -y \
-        "${missing[@]}" >/dev/null
+    # A new machine may be installing its own updates.
+    DEBIAN_FRONTEND=noninteractive apt-get -q=2 -oDPkg::Lock::Timeout=300 install \
+        --no-install-recommends -y "${missing[@]}" >/dev/null
 }
 
 # The mirror that apt already uses on this machine; no host name is written in this repo.

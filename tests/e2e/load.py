@@ -8,12 +8,14 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from tests.e2e.gateways import Gateway
+
 
 @dataclass
 class Load:
     """Clients in threads. `answers` holds (sent at, release or what went wrong) in no order."""
 
-    port: int
+    gateway: Gateway
     clients: int = 4
     method: str = "GET"
     many_visitors: bool = False  # each request comes from another one
@@ -33,13 +35,13 @@ class Load:
             thread.join(60)
 
     def _client(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=30)
         while not self._stop.is_set():
             sent = time.monotonic()
             try:
                 body = b"x" * 100 if self.method == "POST" else None
                 visitor = f"visitor {len(self.answers)}" if self.many_visitors else "a visitor"
-                headers = {"Host": "site.test", "User-Agent": visitor}
+                headers = {"Host": self.gateway.domain, "User-Agent": visitor}
                 connection.request(self.method, "/", body, headers=headers)
                 answer = connection.getresponse()
                 text = answer.read()

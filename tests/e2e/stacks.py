@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import yaml
 
-from tests.e2e.conftest import Gateway
+from tests.e2e.gateways import Gateway
 
 
 def with_service(gateway: Gateway, **settings: object) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import Start, wait_for
+from tests.e2e.gateways import Start, wait_for
 from tests.e2e.load import Load
 
 pytestmark = pytest.mark.docker
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.docker
 def test_a_good_candidate_gets_its_visitors_step_by_step_and_loses_none(start_gateway: Start) -> None:
     gateway = start_gateway(GATEWAY_CANARY_STEPS="10,50,100", GATEWAY_CANARY_STEP_S="2")
     gateway.deploy(1)
-    with Load(gateway.port, many_visitors=True) as load:
+    with Load(gateway, many_visitors=True) as load:
         deployed = gateway.deploy(2)
     assert deployed.code == 0
     assert load.lost() == []
@@ -32,7 +32,7 @@ def test_a_candidate_that_answers_five_percent_errors_is_caught_at_its_first_ste
         GATEWAY_CANARY_STEPS="10", GATEWAY_CANARY_STEP_S="60", GATEWAY_MAX_5XX_SHARE="0.01"
     )
     gateway.deploy(1)
-    with Load(gateway.port, many_visitors=True) as load:
+    with Load(gateway, many_visitors=True) as load:
         result = gateway.deploy(2, "--set", "MODE=flaky")
     assert result.code == 1
     assert "at 10 % of the visitors" in result.final["reason"]
@@ -47,7 +47,7 @@ def test_a_candidate_that_answers_five_percent_errors_is_caught_at_its_first_ste
 def test_a_step_can_be_left_by_a_rollback(start_gateway: Start) -> None:
     gateway = start_gateway(GATEWAY_CANARY_STEPS="50", GATEWAY_CANARY_STEP_S="60")
     gateway.deploy(1)
-    with Load(gateway.port, many_visitors=True) as load:
+    with Load(gateway, many_visitors=True) as load:
         gateway.deploy(2, "--detach")
         wait_for(lambda: gateway.phase() == "stepping", "it steps")
         assert gateway.cli("rollback", gateway.site, "--json").code == 0

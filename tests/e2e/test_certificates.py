@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Start
+from tests.e2e.gateways import Start
 from tests.made_certificates import make_certificate
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.own_gateway]
 
 
 def test_status_names_certificates_that_end_soon_or_can_t_be_used(

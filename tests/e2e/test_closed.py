@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from tests.e2e.conftest import Gateway, docker, restarted, wait_for
+from tests.e2e.gateways import Gateway, docker, restarted, wait_for
 from tests.e2e.load import Load
 
 pytestmark = pytest.mark.docker
@@ -17,7 +17,7 @@ def test_a_paused_site_holds_its_visitors_and_resume_lets_them_in(gateway: Gatew
     nothing_live = gateway.cli("pause", gateway.site)
     assert (nothing_live.code, "nothing to wait for" in nothing_live.err) == (2, True)
     assert gateway.deploy(1).code == 0
-    with Load(gateway.port, method="POST") as load:
+    with Load(gateway, method="POST") as load:
         time.sleep(0.5)
         told = gateway.cli("pause", gateway.site, "--for", "1m", "--json")
         assert (told.code, told.final["door"], 50 < told.final["paused_s"] <= 60) == (0, "paused", True)
@@ -34,7 +34,7 @@ def test_a_paused_site_holds_its_visitors_and_resume_lets_them_in(gateway: Gatew
 
 def test_a_deploy_lets_everybody_in_to_the_new_release(gateway: Gateway) -> None:
     assert gateway.deploy(1).code == 0
-    with Load(gateway.port, method="POST") as load:
+    with Load(gateway, method="POST") as load:
         time.sleep(0.3)
         assert gateway.cli("pause", gateway.site, "--for", "90").code == 0
         assert gateway.deploy(2).code == 0
@@ -44,9 +44,10 @@ def test_a_deploy_lets_everybody_in_to_the_new_release(gateway: Gateway) -> None
     assert gateway.cli("status", gateway.site, "--json").final["door"] == "open"
 
 
+@pytest.mark.own_gateway
 def test_maintenance_is_kept_through_deploys_and_restarts_until_it_is_ended(gateway: Gateway) -> None:
     assert gateway.deploy(1).code == 0
-    with Load(gateway.port) as load:
+    with Load(gateway) as load:
         time.sleep(0.2)
         assert gateway.cli("maintenance", gateway.site, "on").out == f"{gateway.site} is in maintenance\n"
         in_pause = gateway.cli("pause", gateway.site)
@@ -62,6 +63,7 @@ def test_maintenance_is_kept_through_deploys_and_restarts_until_it_is_ended(gate
     assert gateway.release() == "2"
 
 
+@pytest.mark.own_gateway
 def test_a_pause_ends_at_its_bound_whatever_was_killed(gateway: Gateway) -> None:
     assert gateway.deploy(1).code == 0
     with ThreadPoolExecutor(1) as pool:

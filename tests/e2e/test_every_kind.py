@@ -19,12 +19,12 @@ from statistics import median
 import pytest
 
 from tests.conftest import Lock
-from tests.e2e.conftest import ROOT, TAG, Gateway, Start, docker, published_port, wait_for
+from tests.e2e.gateways import ROOT, TAG, Gateway, Start, docker, published_port, wait_for
 from tests.e2e.kinds.clients import KINDS, Exchange, Target
 from tests.e2e.kinds.judge import Switch, drain_late_s, in_flight, misplaced, switch
 from tests.made_certificates import make_certificate
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.own_gateway]
 HERE = Path(__file__).with_name("kinds")
 APP = f"kinds-{TAG}"
 RELEASES = (1, 2)
@@ -146,7 +146,7 @@ def told_by_kind(exchanges: Sequence[Exchange]) -> str:
     return "\n".join(f"{kind:20} {counted[kind]:6}, {lost[kind]} lost" for kind in sorted(counted))
 
 
-@pytest.mark.first
+@pytest.mark.alone
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(("start_gateway", "deploys"), DEPLOYS.items(), indirect=["start_gateway"])
 def test_deploys_in_a_row_are_noticed_by_no_client_of_any_kind(

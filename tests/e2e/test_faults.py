@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import APP, Gateway, Start, docker, restarted, wait_for
+from tests.e2e.gateways import APP, Gateway, Start, docker, restarted, wait_for
 from tests.e2e.load import Load
 from tests.e2e.stacks import with_service
 
@@ -40,7 +40,7 @@ def interrupt(gateway: Gateway, phase: str, *args: str) -> subprocess.Popen[byte
 def test_ctrl_c_leaves_the_live_release_as_it_was(start_gateway: Start, phase: str) -> None:
     gateway = start_gateway(GATEWAY_OBSERVE_S="5")
     gateway.deploy(1)
-    with Load(gateway.port) as load:
+    with Load(gateway) as load:
         client = interrupt(gateway, phase)
     assert client.returncode == 130
     assert load.lost() == []
@@ -53,7 +53,7 @@ def test_ctrl_c_right_after_the_switch_was_ordered_brings_the_previous_release_b
 ) -> None:
     gateway = start_gateway(GATEWAY_OBSERVE_S="5")
     gateway.deploy(1)
-    with Load(gateway.port) as load:
+    with Load(gateway) as load:
         client = interrupt(gateway, "cutover")
     assert client.returncode == 130
     assert load.lost() == []
@@ -100,6 +100,7 @@ def test_a_deploy_that_takes_longer_than_its_timeout_is_undone(gateway: Gateway)
     assert (gateway.release(), gateway.containers()) == ("1", [f"{gateway.site}-blue-app-1"])
 
 
+@pytest.mark.own_gateway
 def test_without_docker_every_verb_that_needs_it_says_so_and_the_site_is_served(
     start_gateway: Start,
 ) -> None:
@@ -142,7 +143,7 @@ def test_a_stack_with_a_network_that_is_missing_is_refused_and_names_it(gateway:
 def test_all_replicas_of_a_release_answer_and_none_loses_a_request(gateway: Gateway) -> None:
     with_service(gateway, scale=3)
     gateway.deploy(1)
-    with Load(gateway.port) as load:
+    with Load(gateway) as load:
         assert gateway.deploy(2).code == 0
         replicas = [name for name in gateway.containers() if "-green-" in name]
         assert len(replicas) == 3
@@ -157,6 +158,7 @@ def connections(container: str) -> int:
     return sum(local.endswith(":1F40") and state != "0A" for _, local, _, state, *_ in map(str.split, rows))
 
 
+@pytest.mark.own_gateway
 def test_after_a_lost_state_volume_what_runs_serves_again(gateway: Gateway) -> None:
     gateway.deploy(1)
     for part in gateway.parts:
@@ -168,6 +170,7 @@ def test_after_a_lost_state_volume_what_runs_serves_again(gateway: Gateway) -> N
     assert again.release() == "2"
 
 
+@pytest.mark.own_gateway
 def test_a_deploy_that_never_began_leaves_no_trace(gateway: Gateway) -> None:
     before = everything(gateway)
     assert gateway.deploy(1, "--image", "web=shop:1").code == 2

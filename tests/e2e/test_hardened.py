@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.docker_endpoints import endpoints
-from tests.e2e.conftest import HARDENED, IMAGE, Gateway, docker, wait_for
+from tests.e2e.gateways import IMAGE, Gateway, docker, wait_for
+from tests.e2e.layouts import HARDENED
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.own_gateway]
 PARTS = ("gateway", "controller", "docker-proxy")
 SETGID = 1 << 6  # linux/capability.h
 PYTHON = "/opt/gateway/bin/python"

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import yaml
 
-from tests.e2e.conftest import Gateway, Start, docker, kill_the_daemon, wait_for
+from tests.e2e.gateways import Gateway, Start, docker, kill_the_daemon, wait_for
 
 pytestmark = pytest.mark.docker
 # A service that runs until it is stopped, and then stops at once.
@@ -26,7 +26,8 @@ def runs(gateway: Gateway) -> Iterator[str]:
     docker("volume", "create", f"{gateway.site}-runs")
     yield f"{gateway.site}-runs"
     ids = docker("ps", "-aq", "--filter", f"label=gateway.site={gateway.site}").split()
-    docker("rm", "-fv", *ids, gateway.container)
+    if ids:
+        docker("rm", "-fv", *ids)
     docker("volume", "rm", "-f", f"{gateway.site}-runs")
 
 
@@ -74,6 +75,7 @@ def test_a_one_shot_that_ends_well_is_done_and_one_that_fails_is_told(
     assert "4" in failed.final["reason"]
 
 
+@pytest.mark.own_gateway
 def test_hooks_run_once_each_in_their_order_and_survive_a_killed_controller(
     gateway: Gateway, runs: str
 ) -> None:

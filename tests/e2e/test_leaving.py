@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.conftest import Gateway, Start, wait_for
+from tests.e2e.gateways import Gateway, Start, wait_for
 from tests.e2e.stacks import with_service
 
 pytestmark = pytest.mark.docker
@@ -58,11 +58,16 @@ def started(start_gateway: Start, **settings: str) -> Gateway:
 def websocket(gateway: Gateway) -> Iterator[socket.socket]:
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as peer:
         peer.sendall(
-            b"GET /ws HTTP/1.1\r\nHost: site.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"GET /ws HTTP/1.1\r\n%sUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+            % host(gateway)
         )
         assert peer.recv(4096).startswith(b"HTTP/1.1 101")
         yield peer
+
+
+def host(gateway: Gateway) -> bytes:
+    return f"Host: {gateway.domain}\r\n".encode()
 
 
 def echoes(peer: socket.socket) -> bool:
@@ -112,7 +117,7 @@ def test_a_long_upload_ends_on_the_release_that_it_began_on_and_the_drain_ends_w
 ) -> None:
     gateway = started(start_gateway, GATEWAY_DRAIN_TIMEOUT_S="60", GATEWAY_STREAM_UPLOADS="on")
     with socket.create_connection(("127.0.0.1", gateway.port), timeout=30) as peer:
-        peer.sendall(b"POST / HTTP/1.1\r\nHost: site.test\r\nContent-Length: 12\r\n\r\nfrom ")
+        peer.sendall(b"POST / HTTP/1.1\r\n%sContent-Length: 12\r\n\r\nfrom " % host(gateway))
         wait_for(lambda: slot(gateway, "r1")["requests"] == 1, "it is in flight")
         assert gateway.deploy(2, "--detach").code == 0
         wait_for(lambda: gateway.phase() == "draining", "it is waited for")

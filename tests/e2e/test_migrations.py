@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from tests.conftest import Lock
-from tests.e2e.conftest import ROOT, TAG, Gateway, Start, docker, wait_for
+from tests.e2e.gateways import ROOT, TAG, Gateway, Start, docker, wait_for
 
 pytestmark = [pytest.mark.docker, pytest.mark.first]
 FOLDER = ROOT / "compose" / "expand-contract"
@@ -69,7 +69,7 @@ def shop(start_gateway: Start, people_images: None) -> Iterator[Shop]:
 class Clients:
     """Each writes a name of its own, reads it back, and never tries twice."""
 
-    port: int
+    gateway: Gateway
     written: dict[int, str] = field(default_factory=dict)
     wrong: list[str] = field(default_factory=list)
     stop: threading.Event = field(default_factory=threading.Event)
@@ -86,7 +86,7 @@ class Clients:
             thread.join(60)
 
     def client(self, own: int) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=30)
         count = 0
         while not self.stop.is_set():
             name = f"client {own} writes {count}"
@@ -105,7 +105,7 @@ class Clients:
     def ask(
         self, connection: http.client.HTTPConnection, method: str, path: str, body: str | None = None
     ) -> dict[str, object]:
-        connection.request(method, path, body, headers={"Host": "site.test"})
+        connection.request(method, path, body, headers={"Host": self.gateway.domain})
         answer = connection.getresponse()
         text = answer.read()
         if answer.status != 200:
@@ -117,7 +117,7 @@ class Clients:
 def test_a_column_is_renamed_in_three_releases_without_an_error_or_a_lost_row(shop: Shop) -> None:
     gateway = shop.gateway
     shop.deploy(1)
-    with Clients(gateway.port) as clients:
+    with Clients(gateway) as clients:
         shop.deploy(2)
         assert shop.sql("SELECT count(*) FROM people WHERE full_name IS DISTINCT FROM name") == "0"
         shop.deploy(3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.e2e.conftest import Gateway, Start, wait_for
+from tests.e2e.gateways import Gateway, Start, wait_for
 
 pytestmark = pytest.mark.docker
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.e2e.conftest import Gateway, Start, docker, kill_the_daemon, wait_for
+from tests.e2e.gateways import Gateway, Start, docker, kill_the_daemon, wait_for
 from tests.e2e.load import Load
 from tests.e2e.stacks import with_service
 
@@ -70,8 +70,8 @@ def test_replicas_are_replaced_in_batches_and_no_request_is_lost(
     start_gateway: Start, order: str, parallelism: int, replicas: int
 ) -> None:
     gateway = rolls(start_gateway, replicas=replicas, order=order, parallelism=parallelism)
-    posts = Load(gateway.port, method="POST")
-    with Load(gateway.port, many_visitors=True) as load, posts, counting(gateway) as counted:
+    posts = Load(gateway, method="POST")
+    with Load(gateway, many_visitors=True) as load, posts, counting(gateway) as counted:
         deployed = gateway.deploy(2, "--set", "BOOT_S=0.2")
         wait_for(lambda: gateway.phase() == "none", "the previous release is stopped")
     assert deployed.code == 0, deployed
@@ -99,7 +99,7 @@ def test_a_release_that_fails_after_its_first_batch_is_rolled_back_and_no_reques
 ) -> None:
     gateway = rolls(start_gateway, order=order)
     only_one_starts(gateway)
-    with Load(gateway.port, many_visitors=True) as load, counting(gateway) as counted:
+    with Load(gateway, many_visitors=True) as load, counting(gateway) as counted:
         failed = gateway.deploy(2, "--set", "BOOT_S=0.2")
         wait_for(lambda: gateway.phase() == "none", "it is undone", timeout_s=60)
     assert failed.code == 1
@@ -112,9 +112,10 @@ def test_a_release_that_fails_after_its_first_batch_is_rolled_back_and_no_reques
     assert counted.fewest >= REPLICAS - (order == "stop-first")
 
 
+@pytest.mark.own_gateway
 def test_a_controller_that_is_killed_in_each_batch_goes_on_with_it(start_gateway: Start) -> None:
     gateway = rolls(start_gateway)
-    with Load(gateway.port, many_visitors=True) as load, counting(gateway) as counted:
+    with Load(gateway, many_visitors=True) as load, counting(gateway) as counted:
         gateway.deploy(2, "--set", "BOOT_S=0.2", "--detach")
         for number in range(2, REPLICAS + 1):
             name = f"{gateway.site}-green-app-{number}"
@@ -130,7 +131,7 @@ def test_a_controller_that_is_killed_in_each_batch_goes_on_with_it(start_gateway
 
 def test_an_abort_half_way_leads_back_and_a_rollback_rolls(start_gateway: Start) -> None:
     gateway = rolls(start_gateway, replicas=2)
-    with Load(gateway.port, many_visitors=True) as load, counting(gateway) as counted:
+    with Load(gateway, many_visitors=True) as load, counting(gateway) as counted:
         gateway.deploy(2, "--set", "BOOT_S=0.2", "--detach")
         second = f"{gateway.site}-green-app-2"
         wait_for(lambda: second in gateway.containers(), "the second batch begins", timeout_s=60)
@@ -148,7 +149,7 @@ def test_an_abort_half_way_leads_back_and_a_rollback_rolls(start_gateway: Start)
 def test_a_failed_batch_can_wait_for_a_person_who_goes_on(start_gateway: Start) -> None:
     gateway = rolls(start_gateway, replicas=3, failure_action="pause")
     only_one_starts(gateway)
-    with Load(gateway.port, many_visitors=True) as load:
+    with Load(gateway, many_visitors=True) as load:
         paused = gateway.deploy(2, "--set", "BOOT_S=0.2")
         assert (paused.code, paused.final["phase"]) == (4, "paused")
         assert f"`gateway switch {gateway.site}` goes on" in paused.err
@@ -167,7 +168,7 @@ def test_a_rollout_goes_on_without_the_replicas_that_may_fail_and_nobody_is_sent
 ) -> None:
     gateway = rolls(start_gateway, max_failure_ratio=0.5)
     only_one_starts(gateway)
-    with Load(gateway.port, many_visitors=True) as load:
+    with Load(gateway, many_visitors=True) as load:
         deployed = gateway.deploy(2, "--set", "BOOT_S=0.2")
         wait_for(lambda: gateway.phase() == "none", "the previous release is stopped", timeout_s=60)
     assert deployed.code == 0, deployed

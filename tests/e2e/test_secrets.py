@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from tests.e2e.conftest import Gateway, docker
+from tests.e2e.gateways import Gateway, docker
 from tests.e2e.stacks import with_service
 
-pytestmark = pytest.mark.docker
+pytestmark = [pytest.mark.docker, pytest.mark.own_gateway]
 
 
 def told(gateway: Gateway, *plan: str) -> str:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from tests.e2e.conftest import Gateway, Start, wait_for
+from tests.e2e.gateways import Gateway, Start, wait_for
 from tests.e2e.stacks import with_service
 
 pytestmark = pytest.mark.docker
@@ -39,16 +39,24 @@ VISITORS = 1000
 IDLE_S = 5
 
 
+class Connection(http.client.HTTPConnection):
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__("127.0.0.1", gateway.port, timeout=30)
+        self.domain = gateway.domain
+
+
 class Visitor:
     """Keeps the cookies that he is given, as a browser does."""
 
     def __init__(self, name: str) -> None:
         self.name, self.cookies = name, dict[str, str]()
 
-    def ask(self, connection: http.client.HTTPConnection, path: str = "/") -> tuple[str, int]:
+    def ask(self, connection: Connection, path: str = "/") -> tuple[str, int]:
         """The release that answers, and what is in the cart."""
         cookies = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
-        headers = {"Host": "site.test", "X-Visitor": self.name} | ({"Cookie": cookies} if cookies else {})
+        headers = {"Host": connection.domain, "X-Visitor": self.name} | (
+            {"Cookie": cookies} if cookies else {}
+        )
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
         shown = json.loads(answer.read())
@@ -60,8 +68,8 @@ class Visitor:
 
 
 @contextmanager
-def connected(gateway: Gateway) -> Iterator[http.client.HTTPConnection]:
-    connection = http.client.HTTPConnection("127.0.0.1", gateway.port, timeout=30)
+def connected(gateway: Gateway) -> Iterator[Connection]:
+    connection = Connection(gateway)
     yield connection
     connection.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from tests.e2e.conftest import APP, Gateway, docker, wait_for
+from tests.e2e.gateways import APP, Gateway, docker, wait_for
 
 pytestmark = pytest.mark.docker
 
