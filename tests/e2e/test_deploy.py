@@ -24,8 +24,17 @@ from tests.e2e.gateways import (
     wait_for,
 )
 from tests.e2e.load import Load
+from tests.e2e.stacks import with_service
 
 pytestmark = pytest.mark.docker
+# An application that does not answer is unhealthy within seconds.
+SOON = {
+    "test": ["CMD", "python3", "-IS", "/app.py", "--check"],
+    "start_period": "1s",
+    "interval": "1s",
+    "timeout": "1s",
+    "retries": 2,
+}
 
 
 def test_before_the_first_release_visitors_get_the_maintenance_page(gateway: Gateway) -> None:
@@ -99,6 +108,7 @@ def test_a_release_that_never_becomes_healthy_is_refused_and_explained(
     start_gateway: Start, settings: dict[str, str], arguments: list[str], wanted: str
 ) -> None:
     gateway = start_gateway(**settings)
+    with_service(gateway, healthcheck=SOON)
     result = gateway.deploy(1, *arguments)
     assert result.code == 1
     assert wanted in result.final["reason"]
@@ -108,6 +118,7 @@ def test_a_release_that_never_becomes_healthy_is_refused_and_explained(
 
 
 def test_a_bad_release_leaves_the_live_one_untouched(gateway: Gateway) -> None:
+    with_service(gateway, healthcheck=SOON)
     gateway.deploy(1)
     with Load(gateway) as load:
         assert gateway.deploy(2, "--set", "MODE=error500").code == 1
