@@ -7,7 +7,7 @@ import os
 import secrets
 import subprocess
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ import yaml
 
 from gateway.adapters.docker_endpoints import EVERYTHING, configuration
 from tests.e2e.gateways import DEMO, IMAGE, ROOT, Gateway, docker, published_port, wait_for
+from tests.waiting import look_until
 
 HARDENED = ROOT / "compose" / "hardened" / "compose.yaml"
 LAYOUTS = ("drop-in", "hardened")
@@ -67,27 +68,39 @@ def add_site(gateway: Gateway, settings: Mapping[str, str]) -> Gateway:
 def drop_site(gateway: Gateway) -> None:
     """With all that its stacks have."""
     _site_file(gateway).unlink(missing_ok=True)
-    # Its name is in that of each container, also of sites that a test named after it.
-    if found := docker("ps", "-aq", "--filter", f"name={gateway.site}").split():
-        docker("rm", "-fv", *found)
-    _remove_networks(gateway.site)
+    _take_away(gateway.site)
 
 
 def remove(gateway: Gateway) -> None:
-    drop_site(gateway)
     name = gateway.container.removesuffix("-gateway-1")
     if gateway.is_hardened:
         _note_endpoints(f"{name}-docker-proxy-1")
-    if parts := docker("ps", "-aq", "--filter", f"name={name}").split():  # a test may have taken them away
+    if parts := _found("container", name):  # a test may have taken them away
         docker("rm", "-fv", *parts)
-    _remove_networks(name)
-    for volume in docker("volume", "ls", "-q", "--filter", f"name={name}").split():
-        docker("volume", "rm", "-f", volume)
+    # Nobody starts anything any more.
+    for site in (gateway.site, *(file.parent.name for file in gateway.folder.glob("*/stack.yaml"))):
+        _take_away(site)
+    _take_away(name)
 
 
-def _remove_networks(name: str) -> None:
-    for network in docker("network", "ls", "-q", "--filter", f"name={name}").split():
-        docker("network", "rm", network)
+def _take_away(name: str) -> None:
+    """What has it in its name: so do containers of sites that a test named after another. Meanwhile a
+    controller may be taking away the same.
+    """
+    for kind, how in (("container", ["-fv"]), ("network", ["-f"]), ("volume", ["-f"])):
+
+        def is_gone(kind: str = kind, how: Sequence[str] = how) -> bool:
+            found = _found(kind, name)
+            if found:
+                subprocess.run(["docker", kind, "rm", *how, *found], capture_output=True, timeout=60)
+            return not found
+
+        look_until(is_gone, within_s=60, every_s=0.2, what=f"no {kind} of {name} is left")
+
+
+def _found(kind: str, name: str) -> list[str]:
+    everything = ["-a"] if kind == "container" else []
+    return docker(kind, "ls", "-q", *everything, "--filter", f"name={name}").split()
 
 
 def _site_file(gateway: Gateway) -> Path:

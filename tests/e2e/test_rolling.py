@@ -124,7 +124,8 @@ def test_a_controller_that_is_killed_in_each_batch_goes_on_with_it(start_gateway
                 kill_the_daemon(part)
         wait_for(lambda: gateway.cli("status").code == 0 and gateway.phase() == "none", "done", timeout_s=120)
     assert load.lost() == []
-    assert (gateway.release(), gateway.containers()) == ("2", in_slot(gateway, "green"))
+    told = gateway.cli("history", gateway.site, "--json").out
+    assert (gateway.release(), gateway.containers()) == ("2", in_slot(gateway, "green")), told
     assert counted.most <= REPLICAS + 1
     assert counted.fewest >= REPLICAS
 
