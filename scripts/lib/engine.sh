@@ -99,7 +99,10 @@ lab_start_engine() {
     LAB_ENGINE_STARTED=1
     # In a session of its own, so that a Ctrl-C meant for the script does not reach it, and
     # without the lock, so that it does not go on holding it when the script is killed.
+    # Docker's own pools are 31 networks, which tests side by side need more than; Docker passes over what is
+    # taken on this machine.
     setsid dockerd --data-root "$LAB_DATA_ROOT" --exec-root "$LAB_RUN_DIR" \
+        --default-address-pool base=172.16.0.0/12,size=24 \
         --pidfile "$LAB_RUN_DIR/docker.pid" -H "$DOCKER_HOST" \
         </dev/null >"$log" 2>&1 {LAB_LOCK_FD}<&- &
     disown

@@ -38,9 +38,13 @@ def start(layout: str, folder: Path, settings: Mapping[str, str]) -> Gateway:
     env = {"GATEWAY_SITE": site, "GATEWAY_DOMAIN": "site.test"}
     env |= {f"GATEWAY_{key}": value for key, value in DEFAULTS.items()} | dict(settings)
     begin = {"drop-in": _start_drop_in, "hardened": _start_hardened}[layout]
-    container, controller = begin(name, folder, env)
-    gateway = Gateway(container, site, published_port(container), folder, controller)
-    wait_for(lambda: controller_answers(gateway), "the controller answers")
+    try:
+        container, controller = begin(name, folder, env)
+        gateway = Gateway(container, site, published_port(container), folder, controller)
+        wait_for(lambda: controller_answers(gateway), "the controller answers")
+    except BaseException:
+        _take_away(name)
+        raise
     return gateway
 
 

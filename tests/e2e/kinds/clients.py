@@ -27,7 +27,7 @@ from websockets.frames import CloseCode
 
 PATIENCE_S = 30.0  # no answer to one request may take longer
 # What streams take, so that each deploy meets them in all their parts.
-STREAM_S = 2.0
+STREAM_S = 1.2
 EVERY_S = 0.1
 MESSAGES = round(STREAM_S / EVERY_S)
 
