@@ -8,7 +8,6 @@ import signal
 import sys
 import tempfile
 import traceback
-from importlib.metadata import version
 
 import click
 
@@ -90,6 +89,8 @@ def main() -> None:
 
 def _report() -> str:
     """Where the report of what just failed was written."""
+    from importlib.metadata import version  # 0.03 s, and a bug is rare
+
     # Without the values of --set, which may be secret.
     said = re.sub(r"(--set[= ][^= ]+=).*?(?= --|$)", r"\1...", " ".join(sys.argv), flags=re.S)
     about = f"gateway {version('gateway')}, Python {sys.version}\n{said}\n\n"
