@@ -27,7 +27,13 @@ ENDPOINTS_LOG = os.environ.get("GATEWAY_ENDPOINTS_LOG")
 HARDENED_UID = 64181  # as the compose file and the image have it
 HEALTH_INTERVAL = "60s"  # nobody waits for it
 CONTROLLERS_OWN = ("DOCKER_HOST", "GATEWAY_NETWORK")
-DEFAULTS = {"UPSTREAM": "app:8000", "OBSERVE_S": "0.5", "KEEP_S": "60", "DRAIN_TIMEOUT_S": "20"}
+DEFAULTS = {
+    "UPSTREAM": "app:8000",
+    "OBSERVE_S": "0.5",
+    "KEEP_S": "60",
+    "DRAIN_TIMEOUT_S": "20",
+    "MAX_P95_RATIO": "0",  # a machine that is busy with other tests makes no release a slow one
+}
 
 
 def start(layout: str, folder: Path, settings: Mapping[str, str]) -> Gateway:

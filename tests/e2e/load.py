@@ -50,7 +50,7 @@ class Load:
                 what = f"lost: {error!r}"
                 connection.close()
             self.answers.append((sent, what))
-            time.sleep(0.01)
+            time.sleep(0.02)
 
     def lost(self) -> list[str]:
         return [what for _, what in self.answers if not what.isdigit()]

@@ -119,7 +119,12 @@ def test_a_controller_that_is_killed_in_each_batch_goes_on_with_it(start_gateway
         gateway.deploy(2, "--set", "BOOT_S=0.2", "--detach")
         for number in range(2, REPLICAS + 1):
             name = f"{gateway.site}-green-app-{number}"
-            wait_for(lambda name=name: name in gateway.containers(), f"{name} is made", timeout_s=60)
+            wait_for(
+                lambda name=name: gateway.phase() == "none" or name in gateway.containers(),
+                f"{name} is made",
+                timeout_s=60,
+            )
+            assert name in gateway.containers(), gateway.cli("history", gateway.site, "--json").out
             for part in gateway.parts:
                 kill_the_daemon(part)
         wait_for(lambda: gateway.cli("status").code == 0 and gateway.phase() == "none", "done", timeout_s=120)
