@@ -57,8 +57,9 @@ def run_both(settings: Settings) -> None:
     # The sites are the agent's to say; which of them wait for a deployment is the controller's.
     directory = Directory(lambda: agent.roster, agent.forget)
     files = routing_files(settings)
-    gateway = build(settings, directory, journal=journal, plane=local_plane(files, settings))
-    live.hold(files, agent)
+    plane = local_plane(files, settings)
+    gateway = build(settings, directory, journal=journal, plane=plane)
+    live.hold(files, agent, plane.proxy)
     agent.reconcile()
     gateway.controller.resume()
     live.watch(settings, agent)
@@ -74,10 +75,11 @@ def run_agent(settings: Settings) -> None:
         return agent.reconcile() if waiting.told(names) else agent.roster
 
     files = routing_files(settings)
-    live.hold(files, agent)
+    plane = local_plane(files, settings)
+    live.hold(files, agent, plane.proxy)
     agent.reconcile()
     live.watch(settings, agent)
-    asked = Agent(local_plane(files, settings), roster, agent.forget)
+    asked = Agent(plane, roster, agent.forget)
     host, port = settings.agent
     _serve(create_agent_app(asked, token), host=host, port=port)
 

@@ -16,7 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 settings.register_profile("gateway", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("gateway")
 
-Lock = Callable[[], AbstractContextManager[None]]
+Lock = Callable[[], AbstractContextManager[object]]
 HERE = Path(__file__).parent
 
 
@@ -79,10 +79,4 @@ def one_at_a_time(tmp_path_factory: pytest.TempPathFactory) -> Lock:
     place = tmp_path_factory.getbasetemp()
     shared = place.parent if "PYTEST_XDIST_WORKER" in os.environ else place
 
-    @contextmanager
-    def locked() -> Iterator[None]:
-        with Path(shared, "lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            yield
-
-    return locked
+    return lambda: _locked(shared, fcntl.LOCK_EX)

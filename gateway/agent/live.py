@@ -8,7 +8,6 @@ from pathlib import Path
 
 from gateway.adapters.certificates import CertificateFiles
 from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
-from gateway.adapters.counting import Counts
 from gateway.adapters.routing import RoutingFiles
 from gateway.adapters.token import read_token
 from gateway.adapters.watch import Watcher
@@ -16,7 +15,8 @@ from gateway.agent.hold import Hold, serve_for_ever
 from gateway.agent.preview import may_see
 from gateway.agent.reconcile import Files, Reconciler, environment_of
 from gateway.core.model import Slot
-from gateway.paths import HOLD_SOCKET, NGINX_SOCKET, ROUTING_DIR, TLS_DIR
+from gateway.paths import HOLD_SOCKET, ROUTING_DIR, TLS_DIR
+from gateway.ports import Proxy
 from gateway.settings import Settings
 
 
@@ -35,12 +35,16 @@ def reconciler(
     return Reconciler(environment_of(environ), files, waiting=waiting)
 
 
-def hold(files: RoutingFiles, reconciler: Reconciler) -> None:
-    """From now on, hold requests to paused sites until each pause ends, and say who may see a candidate."""
-    see, counts = may_see(lambda: reconciler.roster, _preview_token), Counts(NGINX_SOCKET)
+def hold(files: RoutingFiles, reconciler: Reconciler, proxy: Proxy) -> None:
+    """From now on, hold requests to paused sites until each pause ends, and say who may see a candidate.
 
-    def in_flight(site: str) -> int:
-        return sum(counts.of(f"{site}_{slot}") for slot in Slot)
+    `proxy`: the one that drains are asked of, too, for two that ask at a time count each other's question.
+    """
+    see = may_see(lambda: reconciler.roster, _preview_token)
+
+    def in_flight(name: str) -> int:
+        site = reconciler.roster.site(name)
+        return sum(proxy.in_flight(site, slot).requests for slot in Slot) if site else 0
 
     holding = Hold(files.paused_until, files.settle, in_flight=in_flight, may_see=see)
     threading.Thread(target=serve_for_ever, args=(holding, Path(HOLD_SOCKET)), daemon=True).start()

@@ -19,8 +19,8 @@ def may_see(roster: Callable[[], Roster], read: Callable[[str], str]) -> Callabl
     """
 
     def has_it(name: str, token: str) -> bool:
-        entry = roster().entries.get(name)
-        file = entry.site.preview_token_file if entry and entry.site else None
+        site = roster().site(name)
+        file = site.preview_token_file if site else None
         if file is None:
             return False
         try:

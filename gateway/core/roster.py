@@ -41,3 +41,8 @@ class Roster:
 
     entries: Mapping[str, Entry] = field(default_factory=dict)
     problems: tuple[str, ...] = ()
+
+    def site(self, name: str) -> Site | None:
+        """None: there is none that can be deployed."""
+        entry = self.entries.get(name)
+        return entry.site if entry else None

@@ -9,6 +9,7 @@ import subprocess
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -85,32 +86,26 @@ def remove(gateway: Gateway) -> None:
     name = gateway.container.removesuffix("-gateway-1")
     if gateway.is_hardened:
         _note_endpoints(f"{name}-docker-proxy-1")
-    if parts := _found("container", name):  # a test may have taken them away
-        docker("rm", "-fv", *parts)
-    # Nobody starts anything any more.
-    for site in (gateway.site, *(file.parent.name for file in gateway.folder.glob("*/stack.yaml"))):
-        _take_away(site)
-    _take_away(name)
+    # First the gateway itself: then nobody starts anything of its sites any more.
+    _take_away(name, gateway.site, *(file.parent.name for file in gateway.folder.glob("*/stack.yaml")))
 
 
-def _take_away(name: str) -> None:
-    """What has it in its name: so do containers of sites that a test named after another. Meanwhile a
-    controller may be taking away the same.
-    """
-    for kind, how in (("container", ["-fv"]), ("network", ["-f"]), ("volume", ["-f"])):
-
-        def is_gone(kind: str = kind, how: Sequence[str] = how) -> bool:
-            found = _found(kind, name)
-            if found:
-                subprocess.run(["docker", kind, "rm", *how, *found], capture_output=True, timeout=60)
-            return not found
-
-        look_until(is_gone, within_s=60, every_s=0.2, what=f"no {kind} of {name} is left")
+def _take_away(*names: str) -> None:
+    """What has one of them in its name: so do containers of sites that a test named after another."""
+    for kind, all_of_them, how in (("container", ["-a"], "-fv"), ("network", [], "-f"), ("volume", [], "-f")):
+        for name in names:
+            listing = (kind, "ls", "-q", *all_of_them, "--filter", f"name={name}")
+            # Again and again: a controller may be taking away the same.
+            look_until(
+                partial(_removed, kind, how, listing), within_s=60, every_s=0.2, what=f"no {kind} {name}"
+            )
 
 
-def _found(kind: str, name: str) -> list[str]:
-    everything = ["-a"] if kind == "container" else []
-    return docker(kind, "ls", "-q", *everything, "--filter", f"name={name}").split()
+def _removed(kind: str, how: str, listing: Sequence[str]) -> bool:
+    found = docker(*listing).split()
+    if found:
+        subprocess.run(["docker", kind, "rm", how, *found], capture_output=True, timeout=60)
+    return not found
 
 
 def _site_file(gateway: Gateway) -> Path:

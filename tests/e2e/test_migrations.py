@@ -51,18 +51,14 @@ class Shop:
 
 
 @pytest.fixture
-def shop(start_gateway: Start, people_images: None) -> Iterator[Shop]:
+def shop(start_gateway: Start, people_images: None) -> Shop:
     gateway = start_gateway(GATEWAY_KEEP_S="3", GATEWAY_OBSERVE_S="1")
-    database = f"{gateway.site}-db"
+    database = f"{gateway.site}-db"  # and its network: so named, both go with the site
     docker("network", "create", database)
     docker("run", "-d", "--name", database, "--network", database, POSTGRES)
-    try:
-        asked = ("exec", database, "sh", "-c", "pg_isready || true")
-        wait_for(lambda: "accepting" in docker(*asked), "PostgreSQL accepts connections")
-        yield Shop(gateway, database)
-    finally:
-        ids = docker("ps", "-aq", "--filter", f"label=gateway.site={gateway.site}").split()
-        docker("rm", "-fv", database, *ids)  # its network goes with the gateway's
+    asked = ("exec", database, "sh", "-c", "pg_isready || true")
+    wait_for(lambda: "accepting" in docker(*asked), "PostgreSQL accepts connections")
+    return Shop(gateway, database)
 
 
 @dataclass
