@@ -54,6 +54,8 @@ CRASH_LIMIT, CALL_LIMIT = 3, 3_000
 REPLICAS = 3  # that each release has, where they are replaced one by one
 LOST = 2  # the number of the replica that fails, where one does
 VISITS_A_SECOND, VISIT_S = 1_000, 0.2  # what visitors ask for, and how long it takes
+# A sleep lasts this long at least: between looks that are closer nothing happens, and a kill tells nothing new.
+SHORTEST_S = 0.1
 MODEL = {"services": {"app": {"image": "shop:1"}}}
 
 
@@ -171,7 +173,7 @@ class SimulatedWorld:
 
     def sleep(self, seconds: float) -> None:
         self._call()
-        seconds = max(seconds, 0.001)
+        seconds = max(seconds, SHORTEST_S)
         self.now_s += seconds
         if self.visited_always:
             self._visit(round(seconds * VISITS_A_SECOND))

@@ -26,7 +26,6 @@ from tests.fuzz.escape import Escape
 # A word of these is one word to nginx, in quotes or out of them, and neither a variable nor a comment.
 HARMLESS = re.compile(r"[A-Za-z0-9*:/][A-Za-z0-9_.:/@+*-]*")
 SNIPPET, GENERATION = "mark_of_the_snippet\n", "mark_of_the_generation"
-_MARK = re.compile(r"/?(?:mark|edge)[-_](\d+)(?:[-_.]|\\\.)y")
 # As it is; in a variable's name; in a regular expression.
 _SPELLED = (("", ""), ("-", "_"), (".", r"\."))
 
@@ -36,6 +35,8 @@ class _Marks:
 
     def __init__(self, word: str = "mark") -> None:
         self._word = word
+        # It begins with letters: what can begin with something optional is looked for ten times as long.
+        self._found = re.compile(rf"{word}[-_]\d+(?:[-_.]|\\\.)y")
         self.of: dict[str, str] = {}
         self._spelled: dict[str, tuple[str, str]] = {}  # a spelling of a mark -> its text in that, its text
 
@@ -61,15 +62,16 @@ class _Marks:
 
     def back(self, text: str) -> str:
         """In place of the marks, what they stand for. Raises Escape when that is not harmless."""
-        return _MARK.sub(self._meant, text)
+        return self._found.sub(self._meant, text)
 
     def _meant(self, found: re.Match[str]) -> str:
-        before = "" if found[0] in self._spelled else "/" * found[0].startswith("/")
-        mark = found[0].removeprefix(before)
-        put, value = self._spelled.get(mark, (mark, "mark"))
+        """A mark with a slash stands for a text with one, which is in its place already."""
+        slash = "/" if found.string.endswith("/", 0, found.start()) else ""
+        slash = slash if slash + found[0] in self._spelled else ""
+        put, value = self._spelled.get(slash + found[0], (found[0], "mark"))
         if not HARMLESS.fullmatch(value):
             raise Escape(f"{value!r} was rendered")
-        return before + put
+        return put.removeprefix(slash)
 
 
 def same(candidate: Candidate, place: Place, certificates: Mapping[str, Mapping[str, Certificate]]) -> None:
