@@ -54,7 +54,7 @@ CRASH_LIMIT, CALL_LIMIT = 3, 3_000
 REPLICAS = 3  # that each release has, where they are replaced one by one
 LOST = 2  # the number of the replica that fails, where one does
 VISITS_A_SECOND, VISIT_S = 1_000, 0.2  # what visitors ask for, and how long it takes
-# A sleep lasts so long at least: between looks that are closer nothing happens, and a kill there tells nothing.
+# The shortest sleep: between looks that are closer nothing happens, and a kill there tells nothing.
 SHORTEST_S = 0.1
 MODEL = {"services": {"app": {"image": "shop:1"}}}
 
