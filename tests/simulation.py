@@ -54,8 +54,6 @@ CRASH_LIMIT, CALL_LIMIT = 3, 3_000
 REPLICAS = 3  # that each release has, where they are replaced one by one
 LOST = 2  # the number of the replica that fails, where one does
 VISITS_A_SECOND, VISIT_S = 1_000, 0.2  # what visitors ask for, and how long it takes
-# The shortest sleep: between looks that are closer nothing happens, and a kill there tells nothing.
-SHORTEST_S = 0.1
 MODEL = {"services": {"app": {"image": "shop:1"}}}
 
 
@@ -173,7 +171,7 @@ class SimulatedWorld:
 
     def sleep(self, seconds: float) -> None:
         self._call()
-        seconds = max(seconds, SHORTEST_S)
+        seconds = max(seconds, 0.001)
         self.now_s += seconds
         if self.visited_always:
             self._visit(round(seconds * VISITS_A_SECOND))
