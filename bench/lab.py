@@ -183,38 +183,43 @@ class Lab:
 
     def cli(self, *args: str, progress: Callable[[str], None] | None = None) -> Outcome:
         """`gateway ARGS --json`; progress gets each step as it happens."""
-        began = time.monotonic()
-        with (
-            tempfile.TemporaryFile("w+") as errors,
-            subprocess.Popen(
-                [str(CLI), *args, "--json"],
-                env=os.environ | {"GATEWAY_CONTAINER": self.container},
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                stdin=subprocess.DEVNULL,
-                text=True,
-                start_new_session=True,
-            ) as process,
-        ):
-            watchdog = threading.Timer(COMMAND_TIMEOUT_S, process.kill)
-            watchdog.daemon = True  # an interruption may come before it is cancelled
-            watchdog.start()
-            try:
-                answer = _last_object(process.stdout or (), progress)
-                process.wait()
-            except BaseException:
-                process.kill()
-                raise
-            finally:
-                watchdog.cancel()
-            errors.seek(0)
-            if answer is None:
-                raise Broken(f"`gateway {' '.join(args)}` ({process.returncode}): {errors.read()[-2000:]}")
-        return Outcome(process.returncode, answer, time.monotonic() - began)
+        return order({"GATEWAY_CONTAINER": self.container}, *args, progress=progress)
 
     def deploy(self, image: str, *, progress: Callable[[str], None] | None = None, **values: str) -> Outcome:
         settings = [part for key, value in values.items() for part in ("--set", f"{key}={value}")]
         return self.cli("deploy", SITE, "--image", f"app={image}", *settings, progress=progress)
+
+
+def order(env: Mapping[str, str], *args: str, progress: Callable[[str], None] | None = None) -> Outcome:
+    """`gateway ARGS --json`, with `env` to say of which gateway."""
+    began = time.monotonic()
+    with (
+        tempfile.TemporaryFile("w+") as errors,
+        subprocess.Popen(
+            [str(CLI), *args, "--json"],
+            env=os.environ | dict(env),
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            start_new_session=True,
+        ) as process,
+    ):
+        watchdog = threading.Timer(COMMAND_TIMEOUT_S, process.kill)
+        watchdog.daemon = True  # an interruption may come before it is cancelled
+        watchdog.start()
+        try:
+            answer = _last_object(process.stdout or (), progress)
+            process.wait()
+        except BaseException:
+            process.kill()
+            raise
+        finally:
+            watchdog.cancel()
+        errors.seek(0)
+        if answer is None:
+            raise Broken(f"`gateway {' '.join(args)}` ({process.returncode}): {errors.read()[-2000:]}")
+    return Outcome(process.returncode, answer, time.monotonic() - began)
 
 
 def _last_object(lines: Iterable[str], progress: Callable[[str], None] | None) -> Mapping[str, Any] | None:

@@ -14,7 +14,7 @@ from starlette.routing import Route
 
 from gateway import errors
 from gateway.controller import ACCEPT, REFUSE, Controller, Order
-from gateway.core.model import Phase
+from gateway.core.model import Phase, Slot
 from gateway.core.plan import Request
 from gateway.core.transitions import TERMINAL, WAITING
 from gateway.metrics import Metrics, as_text, as_values
@@ -46,7 +46,6 @@ def create_app(controller: Controller, views: Views, metrics: Metrics) -> Starle
 
     verbs: dict[str, Callable[[str, Body], Any]] = {
         "deploy": lambda site, body: told(Order(controller.deploy(site, _request(body)))),
-        "plan": lambda site, body: views.plan(site, _request(body)),
         "rollback": lambda site, body: told(controller.rollback(site, **_rollback(body))),
         "switch": lambda site, body: told(controller.switch(site, body.get("slot"))),
         "abort": lambda site, body: told(controller.abort(site)),
@@ -93,6 +92,8 @@ def _looks(views: Views) -> dict[str, Callable[[str, Body], Any]]:
     return {
         "status": lambda site, body: views.status(site),
         "history": lambda site, body: views.history(site),
+        "plan": lambda site, body: views.plan(site, _request(body)),
+        "kubernetes": lambda site, body: views.kubernetes(site, _request(body), **_exported(body)),
     }
 
 
@@ -119,6 +120,18 @@ def create_metrics_app(metrics: Metrics) -> Starlette:
     return Starlette(routes=[Route("/metrics", scrape)])
 
 
+def create_standby_app(leader: Callable[[], str]) -> Starlette:
+    """Of a controller that does not lead. `leader`: the node of the one that does; "": nobody knows."""
+
+    async def elsewhere(request: HttpRequest) -> Response:
+        where = f"the one on {leader()} does: ask there" if leader() else "none does yet: try again"
+        raise errors.ControllerUnreachable(f"this controller does not lead; {where}")
+
+    methods = ["GET", "POST"]
+    route = Route("/{path:path}", elsewhere, methods=methods)
+    return Starlette(routes=[route], exception_handlers={errors.GatewayError: _refused})
+
+
 def _known(
     handler: Callable[[HttpRequest], Awaitable[Response]], verbs: Mapping[str, Any]
 ) -> Callable[[HttpRequest], Awaitable[Response]]:
@@ -137,6 +150,13 @@ def _request(body: Body) -> Request:
         staged=bool(body.get("staged")),
         by=str(body.get("by", "")),
     )
+
+
+def _exported(body: Body) -> dict[str, Any]:
+    try:
+        return {"slot": Slot(body["slot"]), "share": int(body["share"]), "parent": str(body["parent"])}
+    except (KeyError, ValueError) as error:
+        raise errors.UsageError(f"slot, share and parent are wrong or missing: {error}") from error
 
 
 def _rollback(body: Body) -> dict[str, Any]:

@@ -5,23 +5,26 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import signal
 import sys
 import threading
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 
+from gateway.adapters.fleet_proxy import FleetProxy
+from gateway.adapters.leadership import Leadership, lead_for_ever
 from gateway.adapters.remote import KnownRoster
 from gateway.adapters.token import read_token
 from gateway.adapters.waiting import WaitingFile
 from gateway.agent import live
 from gateway.agent.api import Agent
 from gateway.agent.api import create_app as create_agent_app
-from gateway.api import create_app, create_metrics_app
+from gateway.api import create_app, create_metrics_app, create_standby_app
 from gateway.controller import Controller
 from gateway.core.roster import Roster
 from gateway.directory import Directory
@@ -30,7 +33,17 @@ from gateway.metrics import Metrics
 from gateway.paths import CONTROLLER_SOCKET as SOCKET
 from gateway.settings import Settings
 from gateway.settings.parsing import at_start
-from gateway.wiring import Gateway, build, journal_of, local_plane, remote_agent, routing_files
+from gateway.wiring import (
+    Gateway,
+    build,
+    fleet_of,
+    journal_of,
+    leadership_of,
+    local_plane,
+    remote_agent,
+    routing_files,
+    shared_journal,
+)
 
 log = logging.getLogger("gateway")
 # How often the controller tells the agent which sites wait, and hears which sites there are.
@@ -45,7 +58,8 @@ def main() -> None:
     try:
         settings = at_start(os.environ)
         lock = _only_one(Path(settings.state_dir))
-        {"gateway": run_agent, "controller": run_controller}.get(settings.role, run_both)(settings)
+        one = run_one_of_many if settings.engine == "swarm" else run_controller
+        {"gateway": run_agent, "controller": one}.get(settings.role, run_both)(settings)
     except GatewayError as error:
         sys.exit(f"gateway: {error}")
     os.close(lock)
@@ -79,7 +93,8 @@ def run_agent(settings: Settings) -> None:
     live.hold(files, agent, plane.proxy)
     agent.reconcile()
     live.watch(settings, agent)
-    asked = Agent(plane, roster, agent.forget)
+    member = live.member(settings, files, plane.proxy) if settings.is_of_a_fleet else None
+    asked = Agent(plane, roster, agent.forget, member)
     host, port = settings.agent
     _serve(create_agent_app(asked, token), host=host, port=port)
 
@@ -94,21 +109,87 @@ def run_controller(settings: Settings) -> None:
     _serve_people(gateway, settings)
 
 
-def _exchange(known: KnownRoster, controller: Controller) -> None:
-    """For ever: go on with what was in progress once the agent answers, then keep both informed."""
-    resumed, said = False, ""
+def run_one_of_many(settings: Settings) -> None:
+    """On a manager of a Swarm: waits until it leads all gateways, and ends when it does no more."""
+    # The server raises the signal again that ended it; without a handler that would be our end, too.
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
+    leadership = leadership_of(settings)
+    term = _until_it_leads(leadership)
+    log.info("leads, in term %s", term)
+    threading.Thread(target=lead_for_ever, args=(leadership, _end), daemon=True).start()
+    journal, fleet = shared_journal(leadership), fleet_of(settings, term)
+    proxy = FleetProxy(fleet)
+    known = KnownRoster(proxy, journal.in_progress)
+    directory = Directory(known.look, known.forget)
+    gateway = build(settings, directory, journal=journal, plane=proxy.plane)
+    # Apart: a gateway that has much to do answers late, and the others need their leases.
+    threading.Thread(target=_repeat, args=(fleet.look,), daemon=True).start()
+    threading.Thread(target=_exchange, args=(known, gateway.controller), daemon=True).start()
+    try:
+        _serve_people(gateway, settings)
+    finally:
+        leadership.hand_over()
+
+
+def _until_it_leads(leadership: Leadership) -> int:
+    """Whoever asks meanwhile is told who leads."""
+    Path(SOCKET).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    Path(SOCKET).unlink(missing_ok=True)
+    app = create_standby_app(lambda: leadership.leader)
+    server = uvicorn.Server(uvicorn.Config(app, uds=SOCKET, log_level="warning", access_log=False))
+    thread = threading.Thread(target=server.run, daemon=True)
+    thread.start()
+    said = ""
     while True:
         try:
-            known.ask()
-            if not resumed:
-                controller.resume()
-            resumed, problem = True, ""
+            term, problem = leadership.seek(), ""
+        except GatewayError as error:
+            term, problem = None, str(error)
+        if term is not None:
+            break
+        now = problem or f"the controller on {leadership.leader} leads"
+        if now != said:
+            log.info("%s", now)
+        said = now
+        time.sleep(EXCHANGE_S)
+    server.should_exit = True
+    thread.join()
+    return term
+
+
+def _end() -> None:
+    """Another may lead already: nothing more is done, not even what was begun."""
+    log.error("leads no more")
+    os._exit(1)
+
+
+def _repeat(look: Callable[[], None]) -> None:
+    """For ever."""
+    said = ""
+    while True:
+        try:
+            look()
+            problem = ""
         except Exception as error:  # whatever it is, the next look may find it mended
             problem = str(error) if isinstance(error, GatewayError) else repr(error)
         if problem != said:
-            log.warning("%s", problem or "the agent answers again")
+            log.warning("%s", problem or "that is over")
         said = problem
         time.sleep(EXCHANGE_S)
+
+
+def _exchange(known: KnownRoster, controller: Controller) -> None:
+    """For ever: go on with what was in progress once the agent answers, then keep both informed."""
+    resumed = False
+
+    def exchange() -> None:
+        nonlocal resumed
+        known.ask()
+        if not resumed:
+            controller.resume()
+        resumed = True
+
+    _repeat(exchange)
 
 
 def _serve_people(gateway: Gateway, settings: Settings) -> None:

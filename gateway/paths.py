@@ -2,6 +2,8 @@
 
 RUN_DIR = "/run/gateway"
 ROUTING_DIR = "/dev/shm/gateway/routing"  # always a tmpfs in a Docker container
+LEASE_FILE = "/dev/shm/gateway/lease"  # of a gateway among others: until when it may serve
+OUT_OF_SERVICE = ".out-of-service"  # in the routing's folder, with the reason: nobody is served
 # In a folder for root alone: who reaches it can deploy; nginx's workers must not.
 CONTROLLER_SOCKET = f"{RUN_DIR}/control/controller.sock"
 NGINX_SOCKET = f"{RUN_DIR}/nginx.sock"

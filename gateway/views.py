@@ -8,7 +8,8 @@ from typing import Any
 from gateway import errors
 from gateway.core import policy, stack
 from gateway.core.admission import Admission, Door
-from gateway.core.model import Deployment, Release, Site, Strategy
+from gateway.core.kubernetes import export
+from gateway.core.model import Deployment, Release, Site, Slot, Strategy
 from gateway.core.plan import Request, candidate, describe
 from gateway.core.roster import Entry, Standing
 from gateway.core.serving import DomainCertificate
@@ -70,6 +71,16 @@ class Views:
             "changes": stack.diff(current.stack if current else None, model),
             "warnings": [*stack.warnings(model), *([NOT_ROLLED] if at_once else [])],
         }
+
+    def kubernetes(
+        self, name: str, request: Request, slot: Slot, *, share: int, parent: str
+    ) -> dict[str, Any]:
+        """What a deploy would start, as manifests."""
+        site = self.site(name)
+        model = self._world.engine.resolve(site, request.images, request.values)
+        release = Release(self._world.journal.next_release(site.name), site.name, model, request.images)
+        found = export(site, release, slot, share=share, parent=parent)
+        return {"manifests": found.manifests, "warnings": found.warnings}
 
     def status(self, name: str) -> dict[str, Any]:
         entry = self._directory.entry(name)

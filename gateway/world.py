@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gateway.adapters.journal import SqliteJournal
+from gateway.adapters.journal import Journal
 from gateway.core import policy, rolling
 from gateway.core.history import last_in_slots
 from gateway.core.model import Site, Slot, Strategy
@@ -18,7 +18,7 @@ class World:
     engine: Engine
     jobs: Jobs
     proxy: Proxy
-    journal: SqliteJournal
+    journal: Journal
     clock: Clock
 
     def live(self, site: Site) -> tuple[Slot | None, str | None]:

@@ -28,7 +28,13 @@ class Scheduling(LoadScopeScheduling):
 
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
-        return file if Path(file).parent.name == "docker" else nodeid
+        match Path(file).parent.name:
+            case "docker":
+                return file
+            case "swarm":
+                return "swarm"  # all of them share its nodes
+            case _:
+                return nodeid
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
@@ -40,7 +46,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes minutes is not begun last, and before the others all processes are free."""
 
     def turn(item: pytest.Item) -> int:
-        return 0 if item.get_closest_marker("alone") else 1 if item.get_closest_marker("first") else 2
+        if item.get_closest_marker("alone"):
+            return 0
+        return 1 if item.get_closest_marker("first") or item.path.parent.name == "swarm" else 2
 
     items.sort(key=turn)
 

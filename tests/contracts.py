@@ -304,6 +304,42 @@ class EngineContract:
             engine.stop(site, Slot.BLUE, over_s=1.0)
             assert list(engine.replicas(site, Slot.BLUE)) == []
 
+    def test_logs_are_keyed_by_the_replicas_names_and_are_the_last_lines(
+        self, engine: Engine, site: Site, release: Release, clock: Clock
+    ) -> None:
+        start(engine, site, Slot.BLUE, release)
+        names = {replica.name for replica in engine.replicas(site, Slot.BLUE)}
+        eventually(clock, lambda: all(engine.logs(site, Slot.BLUE).values()))
+        logs = engine.logs(site, Slot.BLUE)
+        assert logs.keys() == names
+        assert all(len(lines) <= LOG_LINES for lines in logs.values())
+
+    def test_somebody_elses_containers_are_neither_started_over_nor_stopped(
+        self, engine: Engine, site: Site, release: Release, world: Outside
+    ) -> None:
+        with world.foreign(Slot.BLUE) as is_there:
+            with pytest.raises(EngineError):
+                start(engine, site, Slot.BLUE, release)
+            engine.stop(site, Slot.BLUE)
+            assert is_there()
+
+    def test_a_docker_that_does_not_answer_is_an_error_and_never_an_empty_slot(
+        self, site: Site, release: Release, world: Outside
+    ) -> None:
+        with world.unreachable() as engine:
+            with pytest.raises(EngineUnreachable):
+                engine.replicas(site, Slot.BLUE)
+            with pytest.raises(EngineUnreachable):
+                engine.logs(site, Slot.BLUE)
+            with pytest.raises(EngineUnreachable):
+                engine.stop(site, Slot.BLUE)
+            with pytest.raises(EngineUnreachable):
+                start(engine, site, Slot.BLUE, release)
+
+
+class RollingContract:
+    """Of an engine that can say which replica goes. `release`: as for EngineContract."""
+
     def test_replicas_come_and_go_by_their_numbers_and_the_lowest_stay(
         self, engine: Engine, site: Site, release: Release
     ) -> None:
@@ -338,41 +374,20 @@ class EngineContract:
         again = scaled(2)
         assert [(replica.aside, replica.state) for replica in again] == [(False, "running")] * 2
 
-    def test_logs_are_keyed_by_the_replicas_names_and_are_the_last_lines(
-        self, engine: Engine, site: Site, release: Release, clock: Clock
-    ) -> None:
-        start(engine, site, Slot.BLUE, release)
-        names = {replica.name for replica in engine.replicas(site, Slot.BLUE)}
-        eventually(clock, lambda: all(engine.logs(site, Slot.BLUE).values()))
-        logs = engine.logs(site, Slot.BLUE)
-        assert logs.keys() == names
-        assert all(len(lines) <= LOG_LINES for lines in logs.values())
-
-    def test_somebody_elses_containers_are_neither_started_over_nor_stopped(
+    def test_somebody_elses_containers_are_not_scaled(
         self, engine: Engine, site: Site, release: Release, world: Outside
     ) -> None:
         with world.foreign(Slot.BLUE) as is_there:
             with pytest.raises(EngineError):
-                start(engine, site, Slot.BLUE, release)
-            with pytest.raises(EngineError):
                 engine.scale(site, Slot.BLUE, release, 0, cancelled=lambda: False)
             with pytest.raises(EngineError):
                 engine.set_aside(site, Slot.BLUE, [1])
-            engine.stop(site, Slot.BLUE)
             assert is_there()
 
-    def test_a_docker_that_does_not_answer_is_an_error_and_never_an_empty_slot(
+    def test_scaling_on_a_docker_that_does_not_answer_is_an_error(
         self, site: Site, release: Release, world: Outside
     ) -> None:
         with world.unreachable() as engine:
-            with pytest.raises(EngineUnreachable):
-                engine.replicas(site, Slot.BLUE)
-            with pytest.raises(EngineUnreachable):
-                engine.logs(site, Slot.BLUE)
-            with pytest.raises(EngineUnreachable):
-                engine.stop(site, Slot.BLUE)
-            with pytest.raises(EngineUnreachable):
-                start(engine, site, Slot.BLUE, release)
             with pytest.raises(EngineUnreachable):
                 engine.scale(site, Slot.BLUE, release, 1, cancelled=lambda: False)
             with pytest.raises(EngineUnreachable):

@@ -10,7 +10,7 @@ import pytest
 from gateway.adapters.clock import SystemClock
 from gateway.core.model import Hook, InFlight, Release, Replica, Site, Slot
 from gateway.ports import Clock, Engine, Jobs, Proxy
-from tests.contracts import ClockContract, EngineContract, JobsContract, ProxyContract
+from tests.contracts import ClockContract, EngineContract, JobsContract, ProxyContract, RollingContract
 from tests.simulation import MODEL, SITE, Scenario, SimulatedWorld
 
 
@@ -105,7 +105,7 @@ class OnSimulated:
         return Release(1, SITE.name, MODEL, {})
 
 
-class TestSimulatedEngine(OnSimulated, EngineContract):
+class TestSimulatedEngine(OnSimulated, EngineContract, RollingContract):
     @pytest.fixture
     def simulated(self, simulated: SimulatedWorld) -> SimulatedWorld:
         simulated.judged = False

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.journal import SCHEMA_VERSION, SqliteJournal
+from gateway.adapters.journal import SCHEMA_VERSION, SharedJournal, SqliteJournal
 from gateway.core.history import contracted_since, last_in_slots, release_before
 from gateway.core.model import Deployment, Hook, Kind, Phase, Scale, Slot
-from gateway.errors import Failed
+from gateway.errors import EngineError, Failed, JournalError
 
 DEPLOYMENT = Deployment(
     number=0,
@@ -282,3 +282,43 @@ def test_a_commit_is_durable_before_save_returns(path: Path) -> None:
 def test_only_its_owner_may_read_it(path: Path) -> None:
     SqliteJournal(path, SystemClock())
     assert path.stat().st_mode & 0o077 == 0
+
+
+class Store:
+    """Where several machines keep a journal."""
+
+    def __init__(self) -> None:
+        self.data, self.refuses = b"", False
+
+    def load(self) -> bytes:
+        return self.data
+
+    def save(self, data: bytes) -> None:
+        if self.refuses:
+            raise EngineError("the managers have no majority")
+        self.data = data
+
+    def opened(self) -> SharedJournal:
+        return SharedJournal(self.load, self.save, SystemClock())
+
+
+def test_what_one_controller_wrote_into_a_shared_journal_the_next_one_reads() -> None:
+    store = Store()
+    begun = store.opened().begin(DEPLOYMENT)
+    again = store.opened()
+    assert again.unfinished("shop") == begun
+    again.cancel(begun.number)
+    assert store.opened().orders(begun.number) == (True, False)
+
+
+def test_what_could_not_be_shared_was_not_written() -> None:
+    store = Store()
+    journal = store.opened()
+    begun = journal.begin(DEPLOYMENT)
+    store.refuses = True
+    with pytest.raises(JournalError, match="no majority"):
+        journal.save(replace(begun, phase=Phase.CUTOVER))
+    assert journal.unfinished("shop") == store.opened().unfinished("shop") == begun
+    store.refuses = False
+    journal.save(replace(begun, phase=Phase.CUTOVER))
+    assert store.opened().unfinished("shop") == replace(begun, phase=Phase.CUTOVER)

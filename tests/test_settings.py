@@ -68,6 +68,7 @@ def test_every_variable_reaches_its_field() -> None:
         "GATEWAY_PATH_PREFIX": "/shop/v1.0/",
         "GATEWAY_CERTS_DIR": "/srv/certs",
         "GATEWAY_METRICS_PORT": "9100",
+        "GATEWAY_ENGINE": "swarm",
         "GATEWAY_ROLE": "controller",
         "GATEWAY_AGENT": "10.0.3.2:9180",
         "GATEWAY_TOKEN_FILE": "/run/secrets/token",
@@ -140,7 +141,7 @@ def test_every_variable_reaches_its_field() -> None:
         trusted_proxies=("10.0.0.0/8", "2001:db8::/32"),
         forwarded_header=True,
     )
-    part = ("controller", ("10.0.3.2", 9180), "/run/secrets/token")
+    part = ("swarm", "controller", ("10.0.3.2", 9180), "/run/secrets/token")
     once = (8080, "/config", "edge_1", "/srv/gateway", "/srv/certs", *part, edge, 9100)
     assert parse(env) == Settings((site,), *once)
 

@@ -64,6 +64,7 @@ BAD = {
         "/.well-known/acme-challenge/"],
     "VIRTUAL_PORT": ["0", "65536", "80;"],
     "CERTS_DIR": ["certs", "/a;b", "/a/../b"],
+    "ENGINE": ["kubernetes", "Swarm"],
     "ROLE": ["agent", "ALL", "all,gateway"],
     "AGENT": ["agent", "agent:0", ":9180", "http://agent:9180", "agent;x:9180", "a" * 64 + ":9180"],
     "TOKEN_FILE": ["token", "/a;b", "/a/../b"],

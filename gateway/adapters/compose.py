@@ -7,45 +7,21 @@ import random
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from docker.models.containers import Container
 
-from gateway.adapters.compose_command import PASSED_ON
-from gateway.adapters.containers import RUNS, OnDocker, last_lines, stop_with_grace, translated
+from gateway.adapters.containers import RUNS, last_lines, stop_with_grace, translated
+from gateway.adapters.resolving import Resolving
 from gateway.core import labels, rolling, stack
 from gateway.core.model import Release, Replica, Site, Slot, Strategy
-from gateway.errors import EngineError, StackInvalid
+from gateway.errors import EngineError
 
-CONFIG_TIMEOUT_S = 30.0
 SERVICE = "com.docker.compose.service"
 
 
-class ComposeEngine(OnDocker):
+class ComposeEngine(Resolving):
     """Implements ports.Engine."""
-
-    @translated
-    def resolve(self, site: Site, images: Mapping[str, str], values: Mapping[str, str]) -> dict[str, Any]:
-        if not Path(site.stack_file).is_file():
-            raise StackInvalid(
-                [f"{site.stack_file}: no such file; mount its folder into the gateway, or set the STACK_FILE"]
-            )
-        if taken := sorted(set(values) & set(PASSED_ON)):
-            raise StackInvalid([f"--set {key}: reserved for docker compose itself" for key in taken])
-        try:
-            text = self._run(
-                ["-p", stack.CANDIDATE, "-f", site.stack_file, "config", "--format", "json"],
-                values=values,
-                timeout_s=CONFIG_TIMEOUT_S,
-            )
-        except EngineError as error:
-            raise StackInvalid([f"{site.stack_file}: {error}"]) from error
-        self._docker.ping()  # compose reads a file without Docker; an order would then wait for it
-        model: dict[str, Any] = json.loads(text)
-        if found := stack.problems(model, site, images):
-            raise StackInvalid(found)
-        return stack.with_images(model, images)
 
     @translated
     def start(

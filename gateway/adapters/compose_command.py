@@ -1,4 +1,4 @@
-"""`docker compose`, run as a command: cancellable, bounded, and ended with us."""
+"""`docker compose` and `docker stack`, run as commands: cancellable, bounded, and ended with us."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from gateway.errors import EngineError, EngineUnreachable
 
@@ -18,7 +19,15 @@ TERM_PATIENCE_S = 5.0
 PASSED_ON = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "TMPDIR", "LANG")
 
 
-def run_compose(
+COMPOSE = ("compose", "--ansi", "never", "--progress", "plain")
+
+
+def run_compose(args: Sequence[str], **how: Any) -> str:
+    """`docker compose ARGS`, as `run_docker`."""
+    return run_docker([*COMPOSE, *args], **how)
+
+
+def run_docker(
     args: Sequence[str],
     *,
     stdin: str | None = None,
@@ -26,20 +35,10 @@ def run_compose(
     timeout_s: float = COMMAND_TIMEOUT_S,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> str:
-    """`docker compose ARGS`; its standard output. Raises EngineError with what compose said."""
+    """`docker ARGS`; its standard output. Raises EngineError with what it said."""
     env = {key: os.environ[key] for key in PASSED_ON if key in os.environ} | dict(values or {})
     # Killed with us: a compose that outlives a killed controller would work against its successor.
-    command = [
-        "setpriv",
-        "--pdeathsig",
-        "KILL",
-        "docker",
-        "compose",
-        "--ansi",
-        "never",
-        "--progress",
-        "plain",
-    ]
+    command = ["setpriv", "--pdeathsig", "KILL", "docker"]
     with subprocess.Popen(
         [*command, *args],
         stdin=subprocess.PIPE if stdin else subprocess.DEVNULL,
@@ -72,7 +71,7 @@ def _communicate(
             if cancelled():
                 why = "cancelled"
             elif time.monotonic() > until:
-                why = f"`docker compose` did not end within {timeout_s:g} s"
+                why = f"`docker` did not end within {timeout_s:g} s"
     os.killpg(process.pid, signal.SIGTERM)
     try:
         process.communicate(timeout=TERM_PATIENCE_S)

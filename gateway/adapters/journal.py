@@ -9,7 +9,7 @@ import json
 import re
 import sqlite3
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any
 from gateway.core.history import forgettable
 from gateway.core.model import Deployment, Hook, Kind, Phase, Release, Scale, Slot
 from gateway.core.transitions import PAST_ITS_WAY_BACK, TERMINAL
-from gateway.errors import Failed, JournalError
+from gateway.errors import Failed, GatewayError, JournalError
 from gateway.ports import Clock
 
 SCHEMA_VERSION = 4
@@ -64,25 +64,23 @@ def _translated() -> Iterator[None]:
         raise JournalError(f"the journal can't be written: {error}. Is the disk full?") from error
 
 
-class SqliteJournal:
-    """One file, one writer. Raises Failed when the file is from a newer version or can't be read."""
+class Journal:
+    """One writer. Raises Failed when it is from a newer version or can't be read."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self._clock, self._lock = clock, threading.RLock()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        path.chmod(0o600)  # resolved stacks hold the values of environment variables
+    def __init__(self, db: sqlite3.Connection, name: str, clock: Clock) -> None:
+        """`name`: how people know it."""
+        self._db, self._clock, self._lock = db, clock, threading.RLock()
         try:
-            self._migrate(path)
+            self._migrate(name)
         except sqlite3.DatabaseError as error:
-            raise Failed(f"{path} can't be read: {error}. Restore it from a backup.") from error
+            raise Failed(f"{name} can't be read: {error}. Restore it from a backup.") from error
 
-    def _migrate(self, path: Path) -> None:
+    def _migrate(self, name: str) -> None:
         self._db.execute("PRAGMA journal_mode=WAL")
         self._db.execute("PRAGMA synchronous=FULL")
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
         if version > SCHEMA_VERSION:
-            raise Failed(f"{path} was written by a newer gateway (schema {version}): use that version")
+            raise Failed(f"{name} was written by a newer gateway (schema {version}): use that version")
         # One transaction: a crash leaves either the old schema or the whole new one.
         changes = SCHEMA if version == 0 else "".join(MIGRATIONS[v] for v in MIGRATIONS if v > version)
         if version < SCHEMA_VERSION:
@@ -91,6 +89,22 @@ class SqliteJournal:
     def close(self) -> None:
         self._db.close()
 
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """One transaction; durable when it ends. Raises JournalError: then nothing was written."""
+        with _translated(), self._lock:
+            with self._db:
+                self._db.execute("BEGIN IMMEDIATE")
+                yield
+            self._stored()
+
+    def _stored(self) -> None:
+        """What is to be done before it counts as written."""
+
+    def _change(self, sql: str, *values: Any) -> None:
+        with self._changing():
+            self._db.execute(sql, values)
+
     def _rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
         with _translated(), self._lock, closing(self._db.execute(sql, values)) as cursor:
             return cursor.fetchall()
@@ -98,7 +112,7 @@ class SqliteJournal:
     def add_release(self, site: str, stack: Mapping[str, Any], images: Mapping[str, str]) -> Release:
         with self._lock:
             release = Release(self.next_release(site), site, stack, images)
-            self._rows(
+            self._change(
                 "INSERT INTO releases VALUES (?, ?, ?, ?)",
                 *(site, release.number, json.dumps(stack), json.dumps(dict(images))),
             )
@@ -121,8 +135,7 @@ class SqliteJournal:
         values = asdict(deployment) | {"number": None}
         values |= {name: json.dumps(values[name]) for name in ("shares", "scales", "hooks")}
         names = _COLUMNS.split(", ")
-        with _translated(), self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._changing():
             cursor = self._db.execute(
                 f"INSERT INTO deployments ({_COLUMNS}) VALUES ({', '.join('?' * len(names))})",
                 [values[name] for name in names],
@@ -133,8 +146,7 @@ class SqliteJournal:
 
     def save(self, deployment: Deployment) -> None:
         """Durable when it returns."""
-        with _translated(), self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._changing():
             self._db.execute(
                 "UPDATE deployments SET phase = ?, reason = ?, shares = ?, scaled = ?, hooks = ?,"
                 " contracted = ?, ordered = ordered AND NOT ? WHERE number = ?",
@@ -153,10 +165,10 @@ class SqliteJournal:
         )
 
     def cancel(self, number: int) -> None:
-        self._rows("UPDATE deployments SET cancelled = 1 WHERE number = ?", number)
+        self._change("UPDATE deployments SET cancelled = 1 WHERE number = ?", number)
 
     def order_switch(self, number: int) -> None:
-        self._rows("UPDATE deployments SET ordered = 1 WHERE number = ?", number)
+        self._change("UPDATE deployments SET ordered = 1 WHERE number = ?", number)
 
     def orders(self, number: int) -> tuple[bool, bool]:
         """(cancelled, switch ordered)."""
@@ -168,7 +180,7 @@ class SqliteJournal:
     def note(self, number: int, *, switch_ms: float | None = None, diagnosis: Any = None) -> None:
         """Keep what was measured or found; None leaves the stored value."""
         text = None if diagnosis is None else json.dumps(diagnosis)
-        self._rows(
+        self._change(
             "UPDATE deployments SET switch_ms = coalesce(?, switch_ms),"
             " diagnosis = coalesce(?, diagnosis) WHERE number = ?",
             *(switch_ms, text, number),
@@ -217,8 +229,7 @@ class SqliteJournal:
         What is read from them stays however old (core.history.forgettable), and so does the newest
         release: its number must not be given again.
         """
-        with _translated(), self._lock, self._db:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._changing():
             gone = [(number,) for number in forgettable(self.deployments(site), keep=keep)]
             self._db.executemany("DELETE FROM phases WHERE deployment = ?", gone)
             self._db.executemany("DELETE FROM deployments WHERE number = ?", gone)
@@ -232,6 +243,36 @@ class SqliteJournal:
 
     def unfinished(self, site: str) -> Deployment | None:
         return next((d for d in self.deployments(site) if d.phase not in TERMINAL), None)
+
+
+class SqliteJournal(Journal):
+    """In a file of this machine."""
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+        path.chmod(0o600)  # resolved stacks hold the values of environment variables
+        super().__init__(db, str(path), clock)
+
+
+class SharedJournal(Journal):
+    """Where several machines keep it; here it is in memory. `save` raises GatewayError: nothing was saved."""
+
+    def __init__(self, load: Callable[[], bytes], save: Callable[[bytes], None], clock: Clock) -> None:
+        db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+        if stored := load():
+            db.deserialize(stored)
+        self._save = save
+        super().__init__(db, "the journal in the Swarm's configs", clock)
+        self._saved = self._db.serialize()
+
+    def _stored(self) -> None:
+        try:
+            self._save(written := self._db.serialize())
+        except GatewayError as error:
+            self._db.deserialize(self._saved)
+            raise JournalError(f"the journal can't be written: {error}") from error
+        self._saved = written
 
 
 def _deployment(row: tuple[Any, ...]) -> Deployment:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
@@ -111,10 +111,18 @@ class RemoteAgent:
             return self._http.post(f"/{what}", json=body, timeout=timeout_s)
 
 
+class TellsRoster(Protocol):
+    """One agent, or all of a fleet as one."""
+
+    def roster(self, waiting: Collection[str], *, known: str) -> ToldRoster: ...
+
+    def forget(self, site: str) -> None: ...
+
+
 class KnownRoster:
     """The last that the agent told. The agent learns by the same question which sites wait."""
 
-    def __init__(self, agent: RemoteAgent, waiting: Callable[[], Collection[str]]) -> None:
+    def __init__(self, agent: TellsRoster, waiting: Callable[[], Collection[str]]) -> None:
         self._agent, self._waiting = agent, waiting
         self._known, self._version = Roster(), ""
         self._lock = threading.Lock()

@@ -17,6 +17,7 @@ from typing import TypeVar
 from gateway.core.admission import Admission, Door, Ordered
 from gateway.core.model import Routing, Site, Slot
 from gateway.errors import Failed
+from gateway.paths import OUT_OF_SERVICE
 
 # nginx remembers a steady routing until its clock's next whole second (open_file_cache_valid in
 # templates/site.conf.j2), and its clock is that of the last turn of its event loop.
@@ -94,7 +95,7 @@ class Kept:
     ordered: Ordered = field(default_factory=lambda: Ordered(Admission()))
 
     def due(self, now: float) -> Shown:
-        """What nginx is to find."""
+        """What nginx is to find, in service."""
         return Shown(self.routing, self.ordered.at(self.routing.slot, now=now).door)
 
 
@@ -119,6 +120,7 @@ class RoutingFiles:
         self._live, self._state = Path(routing_dir), Path(state_dir) / "routing"
         self._doors = Path(state_dir) / "admission"
         self._states = self._live / ".states"
+        self._away = self._live / OUT_OF_SERVICE
         self._awake: dict[str, float] = {}  # site -> since when nginx need not remember anything of it
         self._now, self._sleep, self._today = now, sleep, today
         self._lock = threading.RLock()
@@ -132,7 +134,7 @@ class RoutingFiles:
         self._order(
             site,
             lambda kept: replace(kept, routing=routing),
-            lambda: _keep(self._state / site, routing.flag),
+            lambda: write_durably(self._state / site, routing.flag),
         )
 
     def admit(self, site: str, admission: Admission) -> None:
@@ -142,19 +144,60 @@ class RoutingFiles:
         def keep() -> None:
             slot = self.kept(site).routing.slot
             until = admission.until + (self._today() - asked if admission.until else 0.0)
-            _keep(self._doors / site, f"{admission.door} {until:.3f} {slot or '-'}")
+            write_durably(self._doors / site, f"{admission.door} {until:.3f} {slot or '-'}")
 
         self._order(site, lambda kept: replace(kept, ordered=Ordered(admission, kept.routing.slot)), keep)
 
     def _order(self, site: str, then: Callable[[Kept], Kept], keep: Callable[[], None]) -> None:
         while True:
             with self._lock:
-                wait_s = self._remembered_s(site, then(self._kept_or_none(site)).due(self._today()))
+                wait_s = self._remembered_s(site, self._due(then(self._kept_or_none(site))))
                 if wait_s <= 0:
                     keep()
                     self._settle(site)
                     return
             self._sleep(wait_s)
+
+    def wake(self, site: str, routing: Routing) -> None:
+        """Do beforehand what `publish` of this may have to wait for."""
+        while (wait_s := self._asleep_s(site, routing)) > 0:
+            self._sleep(wait_s)
+
+    def _asleep_s(self, site: str, routing: Routing) -> float:
+        with self._lock:
+            return self._remembered_s(site, self._due(replace(self._kept_or_none(site), routing=routing)))
+
+    @property
+    def in_service(self) -> bool:
+        return not self._away.exists()
+
+    def leave_service(self, why: str) -> None:
+        """Show the maintenance page for every site, whatever is ordered. It may have to wait."""
+        self._live.mkdir(parents=True, exist_ok=True)
+        with self._lock:
+            self._away.write_text(f"{why}\n")
+            sites = self._shown_sites()
+            wait_s = max((self._remembered_s(site, Shown(Routing())) for site in sites), default=0.0)
+        self._sleep(max(0.0, wait_s))
+        for site in sites:
+            self._order(site, lambda kept: kept, lambda: None)
+
+    def enter_service(self) -> None:
+        """Show what is ordered. Raises Failed."""
+        with self._lock:
+            self._away.unlink(missing_ok=True)
+            for site in self._shown_sites():
+                self._settle(site)
+
+    def _shown_sites(self) -> list[str]:
+        return [path.name for path in self._live.iterdir() if path.is_symlink() and path.name[0] != "."]
+
+    def ordered_sites(self) -> list[str]:
+        """Of which a routing, or who is let in, was ordered."""
+        return sorted({file.name for folder in (self._state, self._doors) for file in folder.glob("[!.]*")})
+
+    def _due(self, kept: Kept) -> Shown:
+        return kept.due(self._today()) if self.in_service else Shown(Routing())
 
     def _kept_or_none(self, site: str) -> Kept:
         try:
@@ -191,14 +234,14 @@ class RoutingFiles:
     def _settle_if_due(self, site: str) -> None:
         kept = self.kept(site)
         shown = self.shown(site) if (self._live / site).is_symlink() else None
-        due = kept.due(self._today())
+        due = self._due(kept)
         if shown and (shown != due or due.door is Door.OPEN):
             self._order(site, lambda kept: kept, lambda: None)
 
     def _settle(self, site: str) -> None:
-        due = self.kept(site).due(self._today())
-        self._show(site, due)
-        if due.door is Door.OPEN:
+        kept = self.kept(site)
+        self._show(site, self._due(kept))
+        if kept.due(self._today()).door is Door.OPEN:
             (self._doors / site).unlink(missing_ok=True)
 
     def restore(self, sites: Iterable[Site]) -> None:
@@ -206,15 +249,15 @@ class RoutingFiles:
         names = {site.name for site in sites}
         self._states.mkdir(parents=True, exist_ok=True)
         for name in names:
-            self._show(name, self.kept(name).due(self._today()))
+            self._show(name, self._due(self.kept(name)))
         for gone in self._live.iterdir():
-            if gone.name not in names and gone != self._states:
+            if gone.name not in names and gone not in (self._states, self._away):
                 gone.unlink()
 
     def show_if_missing(self, site: str) -> None:
         """For a site that is new while nginx runs. Raises Failed."""
         if not (self._live / site).is_symlink():
-            self._show(site, self.kept(site).due(self._today()))
+            self._show(site, self._due(self.kept(site)))
 
     def shown(self, site: str) -> Shown:
         """What nginx finds for a request. Raises Failed."""
@@ -290,7 +333,7 @@ def _read(file: Path, parse: Callable[[str], T], missing: T) -> T:
         raise Failed(f"{file} can't be read: {error}") from error
 
 
-def _keep(file: Path, text: str) -> None:
+def write_durably(file: Path, text: str) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     new = file.parent / f".{file.name}.new"
     with new.open("w") as opened:

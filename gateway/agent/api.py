@@ -15,16 +15,19 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from gateway.agent.member import Member
 from gateway.core.admission import Admission
+from gateway.core.fleet import Change, State
 from gateway.core.model import Routing, Site, Slot
 from gateway.core.roster import Roster
 from gateway.core.serving import DomainCertificate
 from gateway.errors import GatewayError, ProxyError
-from gateway.ports import DataPlane
+from gateway.ports import DataPlane, Proxy
 from gateway.settings import rules
 from gateway.wire import ToldRoster, part, to_wire
 
 Body = Mapping[str, Any]
+Calls = dict[str, Callable[[Body], Any]]
 LONGEST = 1 << 20  # bytes of a question
 
 
@@ -35,15 +38,12 @@ class Agent:
     plane: DataPlane
     roster: Callable[[Collection[str]], Roster]
     forget: Callable[[str], None]
+    member: Member | None = None  # of a fleet: then its orders have numbers
 
 
 def create_app(agent: Agent, token: str) -> Starlette:
     told = _Told()
-    calls: dict[str, Callable[[Body], Any]] = {
-        "publish": lambda body: agent.plane.proxy.publish(_site(body), part(body, "routing", Routing)),
-        "serving": lambda body: agent.plane.proxy.serving(_site(body)),
-        "admit": lambda body: agent.plane.proxy.admit(_site(body), part(body, "admission", Admission)),
-        "admission": lambda body: agent.plane.proxy.admission(_site(body)),
+    calls: Calls = {
         "in_flight": lambda body: agent.plane.proxy.in_flight(
             _site(body), part(body, "slot", Slot), part(body, "parts", list[int])
         ),
@@ -53,6 +53,7 @@ def create_app(agent: Agent, token: str) -> Starlette:
         "forget": lambda body: agent.forget(_name(part(body, "name", str))),
         "generation": lambda body: agent.plane.generation(),
         "certificates": lambda body: [_public(one) for one in agent.plane.certificates(_site(body))],
+        **(_orders(agent.plane.proxy) if agent.member is None else _numbered_orders(agent.member)),
     }
 
     async def answer(request: Request) -> Response:
@@ -69,6 +70,39 @@ def create_app(agent: Agent, token: str) -> Starlette:
             return JSONResponse({"error": str(error)}, status_code=409)
 
     return Starlette(routes=[Route("/{what}", answer, methods=["POST"])])
+
+
+def _orders(proxy: Proxy) -> Calls:
+    return {
+        "publish": lambda body: proxy.publish(_site(body), part(body, "routing", Routing)),
+        "serving": lambda body: proxy.serving(_site(body)),
+        "admit": lambda body: proxy.admit(_site(body), part(body, "admission", Admission)),
+        "admission": lambda body: proxy.admission(_site(body)),
+    }
+
+
+def _numbered_orders(member: Member) -> Calls:
+    def order(body: Body) -> int:
+        return part(body, "order", int)
+
+    def who(body: Body) -> tuple[tuple[str, ...], str]:
+        return part(body, "members", tuple[str, ...]), part(body, "own", str)
+
+    return {
+        "standing": lambda body: member.standing(),
+        "lease": lambda body: member.lease(order(body), part(body, "since", float), *who(body)),
+        "wake": lambda body: member.wake(_site(body), part(body, "routing", Routing)),
+        "prepare": lambda body: member.prepare(order(body), part(body, "after", int)),
+        "commit": lambda body: member.commit(order(body), _site(body), part(body, "change", Change)),
+        "take_over": lambda body: member.take_over(order(body), *who(body), _states(body)),
+        "states": lambda body: member.states(),
+        "served": lambda body: member.served(_site(body)),
+    }
+
+
+def _states(body: Body) -> dict[str, State]:
+    states = part(body, "states", dict[str, State])
+    return {_name(name): state for name, state in states.items()}
 
 
 class _Told:

@@ -9,12 +9,15 @@ from pathlib import Path
 
 from gateway.adapters.ask import answer
 from gateway.adapters.master import NginxMaster
-from gateway.paths import CONF_DIR, NGINX_SOCKET
+from gateway.paths import CONF_DIR, NGINX_SOCKET, OUT_OF_SERVICE, ROUTING_DIR
 
 
 def problems(live: Path) -> list[str]:
     """What is not served as the live generation says. Sends no request to the applications."""
     found = []
+    away = Path(ROUTING_DIR, OUT_OF_SERVICE)
+    if away.exists():
+        found.append(f"out of service: {away.read_text().strip()}")
     generation = live.readlink().name
     if NginxMaster().generation() != generation:
         found.append(f"nginx does not run generation {generation}")

@@ -8,16 +8,20 @@ from pathlib import Path
 
 from gateway.adapters.certificates import CertificateFiles
 from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
+from gateway.adapters.peers import Peers
+from gateway.adapters.post import PostFile
 from gateway.adapters.routing import RoutingFiles
 from gateway.adapters.token import read_token
 from gateway.adapters.watch import Watcher
 from gateway.agent.hold import Hold, serve_for_ever
+from gateway.agent.member import Member
 from gateway.agent.preview import may_see
 from gateway.agent.reconcile import Files, Reconciler, environment_of
 from gateway.core.model import Slot
-from gateway.paths import HOLD_SOCKET, ROUTING_DIR, TLS_DIR
+from gateway.paths import HOLD_SOCKET, LEASE_FILE, ROUTING_DIR, TLS_DIR
 from gateway.ports import Proxy
 from gateway.settings import Settings
+from gateway.wiring import members_of
 
 
 def reconciler(
@@ -48,6 +52,14 @@ def hold(files: RoutingFiles, reconciler: Reconciler, proxy: Proxy) -> None:
 
     holding = Hold(files.paused_until, files.settle, in_flight=in_flight, may_see=see)
     threading.Thread(target=serve_for_ever, args=(holding, Path(HOLD_SOCKET)), daemon=True).start()
+
+
+def member(settings: Settings, files: RoutingFiles, proxy: Proxy) -> Member:
+    """The gateway beside us as one of many: from now on it serves while it has a lease. Raises Failed."""
+    memory, peers = PostFile(settings.state_dir, LEASE_FILE), Peers(members_of(settings))
+    found = Member(proxy, files, memory, peers)
+    threading.Thread(target=found.run, daemon=True).start()
+    return found
 
 
 def _preview_token(file: str) -> str:

@@ -8,9 +8,10 @@ import shutil
 import sys
 from pathlib import Path
 
+from gateway.adapters.routing import RoutingFiles
 from gateway.agent.live import reconciler
 from gateway.errors import GatewayError
-from gateway.paths import RUN_DIR
+from gateway.paths import ROUTING_DIR, RUN_DIR
 from gateway.settings.parsing import at_start
 
 
@@ -34,7 +35,10 @@ def prepare() -> None:
     Path(RUN_DIR).chmod(0o750)
     # nginx does not start over a socket that a killed predecessor left.
     Path(RUN_DIR, "nginx.sock").unlink(missing_ok=True)
-    reconciler(os.environ, at_start(os.environ)).prepare()
+    settings = at_start(os.environ)
+    if settings.is_of_a_fleet:  # what it knew may be out of date: nobody is served before it knows better
+        RoutingFiles(ROUTING_DIR, settings.state_dir).leave_service("it has no lease yet")
+    reconciler(os.environ, settings).prepare()
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from gateway.cli import (
     cleanup,
     config,
     deploy,
+    export,
     history,
     maintenance,
     metrics,
@@ -52,7 +53,7 @@ def cli() -> None:
 
 for _verb in (
     *(deploy, switch, rollback, status, history, metrics, plan, abort),
-    *(pause, resume, maintenance, cleanup, config),
+    *(pause, resume, maintenance, cleanup, config, export),
 ):
     cli.add_command(_verb.command)
 

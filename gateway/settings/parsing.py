@@ -26,11 +26,17 @@ class Settings:
     network: str | None = None
     state_dir: str = table.STATE_DIR
     certs_dir: str = serving.CERTS_DIR
+    engine: str = table.ENGINE
     role: str = table.ROLE
     agent: tuple[str, int] = rules.ADDRESS.read(table.AGENT)
     token_file: str = table.TOKEN_FILE
     edge: Edge = field(default_factory=Edge)
     metrics_port: int | None = None
+
+    @property
+    def is_of_a_fleet(self) -> bool:
+        """One of many gateways, which serves only while it knows that it is up to date."""
+        return self.role == "gateway" and self.engine == "swarm"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,7 @@ def parse(env: Mapping[str, str], *, needs_a_site: bool = True) -> Settings:
         network=whole["NETWORK"],
         state_dir=whole["STATE_DIR"],
         certs_dir=whole["CERTS_DIR"],
+        engine=whole["ENGINE"],
         role=whole["ROLE"],
         agent=whole["AGENT"],
         token_file=whole["TOKEN_FILE"],

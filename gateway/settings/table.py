@@ -10,9 +10,13 @@ PREFIX = "GATEWAY_"
 STATE_DIR = "/var/lib/gateway"
 CONFIG_DIR = "/etc/gateway"
 HTTP_PORT = 80
+ENGINE = "compose"
 ROLE, AGENT, TOKEN_FILE = "all", "agent:9180", "/run/secrets/gateway_token"
 # Read once, from the environment only: what hangs on them can't be moved while the gateway runs.
-_ONCE = ("AGENT", "CERTS_DIR", "CONFIG_DIR", "METRICS_PORT", "NETWORK", "ROLE", "STATE_DIR", "TOKEN_FILE")
+_ONCE = (
+    *("AGENT", "CERTS_DIR", "CONFIG_DIR", "ENGINE", "METRICS_PORT", "NETWORK", "ROLE", "STATE_DIR"),
+    "TOKEN_FILE",
+)
 AT_START = tuple(PREFIX + name for name in _ONCE)
 
 _SITE = Site(name="site", domains=(), service="", port=1, stack_file="")  # for the defaults of the model
@@ -151,6 +155,14 @@ GATEWAY: tuple[Variable, ...] = (
         STATE_DIR,
         "Directory in which the controller keeps its state.",
         "/srv/gateway",
+        Scope.GATEWAY,
+    ),
+    Variable(
+        "ENGINE",
+        rules.choice("compose", "swarm"),
+        ENGINE,
+        "What runs the stacks: this machine's Docker, or the Swarm that it manages.",
+        "swarm",
         Scope.GATEWAY,
     ),
     Variable(

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import uvicorn
@@ -19,16 +20,22 @@ from docker.models.containers import Container
 from gateway.adapters.clock import SystemClock
 from gateway.adapters.compose import ComposeEngine
 from gateway.adapters.compose_jobs import ComposeJobs
+from gateway.adapters.fleet import Fleet
+from gateway.adapters.fleet_proxy import FleetProxy
 from gateway.adapters.nginx import NginxProxy
 from gateway.adapters.observed import ObservedAnswers
+from gateway.adapters.post import PostFile
 from gateway.adapters.remote import RemoteAgent
+from gateway.adapters.remote_member import RemoteMember
+from gateway.adapters.routing import RoutingFiles
 from gateway.agent.api import Agent, create_app
+from gateway.agent.member import Member
 from gateway.core import stack
 from gateway.core.model import Hook, InFlight, Release, Replica, Routing, Site, Slot, Strategy
 from gateway.core.roster import Roster
 from gateway.errors import AgentUnreachable, ProxyError
 from gateway.ports import Clock, DataPlane, Engine, Jobs, Proxy
-from tests.contracts import LOG_LINES, EngineContract, JobsContract, ProxyContract, start
+from tests.contracts import LOG_LINES, EngineContract, JobsContract, ProxyContract, RollingContract, start
 from tests.docker.conftest import ENV, SITE, Plane, docker, eventually, ready_proxy, running_plane
 
 pytestmark = pytest.mark.docker
@@ -99,15 +106,21 @@ TOKEN = "t" * 32
 @contextmanager
 def agent(proxy: Proxy) -> Iterator[RemoteAgent]:
     """The agent's API before it, as a controller in another container calls it."""
+    with answering(proxy) as port:
+        yield RemoteAgent(("127.0.0.1", port), TOKEN)
+
+
+@contextmanager
+def answering(proxy: Proxy, member: Member | None = None) -> Iterator[int]:
     plane = DataPlane(proxy, lambda site: (), proxy.serving, lambda: None)
-    app = create_app(Agent(plane, lambda waiting: Roster(), lambda site: None), TOKEN)
+    app = create_app(Agent(plane, lambda waiting: Roster(), lambda site: None, member), TOKEN)
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         server = uvicorn.Server(uvicorn.Config(app, log_level="error"))
         thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
         thread.start()
         eventually(lambda: server.started)
-        yield RemoteAgent(("127.0.0.1", listening.getsockname()[1]), TOKEN)
+        yield listening.getsockname()[1]
         server.should_exit = True
         thread.join(10)
 
@@ -156,6 +169,39 @@ class TestRemoteAgent(ProxyContract):
             proxy.publish(replace(site, name="../x"), Routing())
 
 
+@contextmanager
+def fleet(proxy: Proxy, files: RoutingFiles) -> Iterator[FleetProxy]:
+    """Of one gateway, as a controller of a Swarm calls it."""
+    with TemporaryDirectory() as folder:
+        memory = PostFile(folder, f"{folder}/lease")
+        with answering(proxy, Member(proxy, files, memory, lambda addresses: {})) as port:
+            gateways = Fleet(1, lambda: {"127.0.0.1": "here"}, lambda a: RemoteMember((a, port), TOKEN))
+            gateways.look()
+            yield FleetProxy(gateways)
+
+
+class AroundFleet(AroundNginx):
+    @contextmanager
+    def silent(self) -> Iterator[Proxy]:
+        with super().silent() as local, fleet(local, self._plane.files) as proxy:
+            yield proxy
+
+
+class TestFleetProxy(ProxyContract):
+    @pytest.fixture
+    def proxy(self, beside: NginxProxy, plane: Plane) -> Iterator[FleetProxy]:
+        with fleet(beside, plane.files) as proxy:
+            yield proxy
+
+    @pytest.fixture
+    def site(self) -> Site:
+        return SITE
+
+    @pytest.fixture
+    def world(self, plane: Plane, proxy: FleetProxy) -> AroundFleet:
+        return AroundFleet(plane, proxy)
+
+
 class AroundDocker:
     def __init__(self, site: Site, network: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self._site, self._network, self._monkeypatch = site, network, monkeypatch
@@ -200,7 +246,7 @@ class OnCompose:
         return SystemClock()
 
 
-class TestComposeEngine(OnCompose, EngineContract):
+class TestComposeEngine(OnCompose, EngineContract, RollingContract):
     @pytest.fixture
     def site(self, tmp_path: Path) -> Site:
         file = tmp_path / "stack.yaml"

@@ -53,6 +53,7 @@ class Gateway:
     folder: Path
     controller: str  # the container that the command line talks to: the same one in the drop-in layout
     domain: str = "site.test"
+    host: str = "127.0.0.1"
 
     @property
     def is_hardened(self) -> bool:
@@ -80,7 +81,7 @@ class Gateway:
         return self.cli("deploy", self.site, "--image", f"app={APP}:{release}", "--json", *args)
 
     def get(self, path: str = "/") -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{path}", headers={"Host": self.domain}, timeout=30)
+        return httpx.get(f"http://{self.host}:{self.port}{path}", headers={"Host": self.domain}, timeout=30)
 
     def release(self) -> str:
         answer = self.get()

@@ -35,7 +35,7 @@ class Load:
             thread.join(60)
 
     def _client(self) -> None:
-        connection = http.client.HTTPConnection("127.0.0.1", self.gateway.port, timeout=30)
+        connection = http.client.HTTPConnection(self.gateway.host, self.gateway.port, timeout=30)
         while not self._stop.is_set():
             sent = time.monotonic()
             try:

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 
 import pytest
+import yaml
 
 from tests.e2e.gateways import (
     APP,
@@ -169,6 +170,16 @@ def test_a_staged_release_gets_no_traffic_until_it_is_switched_to(gateway: Gatew
     assert gateway.release() == "1"
     assert gateway.cli("switch", gateway.site).code == 0
     assert gateway.release() == "2"
+
+
+def test_what_would_be_deployed_is_written_as_manifests_and_nothing_is_started(gateway: Gateway) -> None:
+    shown = gateway.cli("export", "kubernetes", gateway.site, "--image", f"app={APP}:2", "--slot", "green")
+    assert shown.code == 0, shown.err
+    manifests = {one["kind"]: one for one in yaml.safe_load_all(shown.out)}
+    pod = manifests["Deployment"]["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == f"{APP}:2"
+    assert manifests["HTTPRoute"]["spec"]["hostnames"] == [gateway.domain]
+    assert gateway.containers() == []
 
 
 @pytest.mark.own_gateway

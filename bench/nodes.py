@@ -1,0 +1,213 @@
+"""A Swarm of several nodes on this machine: each has an engine of its own, in a network namespace of its own.
+
+The machine's own engine is left alone. Needs root, dockerd and docker-registry (scripts/test brings them).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+BRIDGE, HOST_IP, PREFIX = "gwswarm0", "192.168.77.1", "192.168.77"
+REGISTRY = f"{HOST_IP}:5000"
+HERE = "here"  # each node's folder, as its own engine and containers find it
+UP_WITHIN_S = 60.0
+LOOK_S = 0.1
+
+
+def run(*command: str | Path, stdin: bytes | None = None, timeout_s: float = 120, check: bool = True) -> str:
+    done = subprocess.run([str(one) for one in command], input=stdin, capture_output=True, timeout=timeout_s)
+    if check and done.returncode:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.decode(errors='replace')[-2000:]}")
+    return done.stdout.decode()
+
+
+@dataclass
+class Node:
+    number: int
+    folder: Path
+    data: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def name(self) -> str:
+        return f"node{self.number}"
+
+    @property
+    def ip(self) -> str:
+        return f"{PREFIX}.{10 + self.number}"
+
+    @property
+    def host(self) -> str:
+        """As DOCKER_HOST."""
+        return f"unix://{self.folder}/docker.sock"
+
+    def docker(self, *args: str, stdin: bytes | None = None, check: bool = True) -> str:
+        return run("docker", "-H", self.host, *args, stdin=stdin, timeout_s=300, check=check)
+
+    @property
+    def is_up(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def part(self) -> None:
+        """It reaches nobody, and nobody reaches it."""
+        run("ip", "link", "set", f"gwswarm-v{self.number}", "down")
+
+    def heal(self) -> None:
+        run("ip", "link", "set", f"gwswarm-v{self.number}", "up")
+
+    @property
+    def namespace(self) -> str:
+        return f"gwswarm-n{self.number}"
+
+    def start(self) -> None:
+        """Until its engine answers."""
+        for left in ("docker.sock", "pid"):  # by a power cut; a machine's own /run is empty after one
+            (self.folder / left).unlink(missing_ok=True)
+        shutil.rmtree(self.folder / "exec", ignore_errors=True)
+        self.process = _engine(self)
+        _until(lambda: self.docker("version", "--format", "{{.Server.Version}}", check=False).strip() != "")
+
+    def kill(self) -> None:
+        """As by a power cut: nothing on it ends by itself."""
+        if self.process and self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+    def load(self, image: str) -> None:
+        """From the machine's own engine."""
+        with subprocess.Popen(["docker", "save", image], stdout=subprocess.PIPE) as saved:
+            subprocess.run(
+                ["docker", "-H", self.host, "load"], stdin=saved.stdout, check=True, capture_output=True
+            )
+
+
+@contextmanager
+def swarm(count: int) -> Iterator[list[Node]]:
+    """So many managers. Everything is gone afterwards."""
+    with ExitStack() as ends:
+        folder = Path(tempfile.mkdtemp(prefix="gwsw-", dir="/run"))  # sockets below it have short names
+        ends.callback(shutil.rmtree, folder, ignore_errors=True)
+        ends.enter_context(_bridge())
+        nodes = [ends.enter_context(_node(number, folder)) for number in range(1, count + 1)]
+        first = nodes[0]
+        first.docker("swarm", "init", "--advertise-addr", first.ip)
+        token = first.docker("swarm", "join-token", "-q", "manager").strip()
+        for node in nodes[1:]:
+            node.docker("swarm", "join", "--advertise-addr", node.ip, "--token", token, f"{first.ip}:2377")
+        _until(lambda: first.docker("node", "ls", "-q", "--filter", "role=manager").count("\n") == count)
+        yield nodes
+
+
+@contextmanager
+def registry(folder: Path) -> Iterator[str]:
+    """Where the nodes push to and pull from, without TLS."""
+    config = folder / "registry.yml"
+    store = f"storage: {{filesystem: {{rootdirectory: {folder}/registry}}}}"
+    config.write_text(f"version: 0.1\n{store}\nhttp: {{addr: '{REGISTRY}'}}\n")
+    with subprocess.Popen(
+        ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    ) as process:
+        yield REGISTRY
+        process.terminate()
+
+
+def published(node: Node, image: str, name: str) -> str:
+    """The image of the machine's own engine, in the nodes' registry."""
+    node.load(image)
+    node.docker("tag", image, f"{REGISTRY}/{name}")
+    node.docker("push", f"{REGISTRY}/{name}")
+    return f"{REGISTRY}/{name}"
+
+
+@contextmanager
+def _bridge() -> Iterator[None]:
+    run("ip", "link", "add", BRIDGE, "type", "bridge")
+    try:
+        run("ip", "addr", "add", f"{HOST_IP}/24", "dev", BRIDGE)
+        run("ip", "link", "set", BRIDGE, "up")
+        # Where the machine's own engine filters what is bridged.
+        through = ["-i", BRIDGE, "-o", BRIDGE, "-j", "ACCEPT"]
+        run("iptables", "-I", "FORWARD", *through)
+        try:
+            yield
+        finally:
+            run("iptables", "-D", "FORWARD", *through, check=False)
+    finally:
+        run("ip", "link", "del", BRIDGE, check=False)
+
+
+@contextmanager
+def _node(number: int, folder: Path) -> Iterator[Node]:
+    name, link, place = f"gwswarm-n{number}", f"gwswarm-v{number}", folder / str(number)
+    place.mkdir()
+    (folder / HERE).mkdir(exist_ok=True)
+    data = Path(tempfile.mkdtemp(prefix="gwsw-", dir="/var/tmp"))  # a disk: images are laid over each other
+    try:
+        run("ip", "netns", "add", name)
+        ip = f"{PREFIX}.{10 + number}"
+        run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
+        run("ip", "link", "set", link, "master", BRIDGE, "up")
+        for what in (
+            ["addr", "add", f"{ip}/24", "dev", "eth0"],
+            ["link", "set", "eth0", "up"],
+            ["link", "set", "lo", "up"],
+            ["route", "add", "default", "via", HOST_IP],
+        ):
+            run("ip", "-n", name, *what)
+        node = Node(number, place, data)
+        try:
+            node.start()
+            yield node
+        finally:
+            node.kill()
+    finally:
+        run("ip", "link", "del", link, check=False)
+        run("ip", "netns", "del", name, check=False)
+        shutil.rmtree(data, ignore_errors=True)
+        _until(lambda: _are_gone(name))
+
+
+def _engine(node: Node) -> subprocess.Popen[bytes]:
+    """In namespaces of its own: when it is killed, everything on the node is, and its mounts are gone."""
+    place, namespace = node.folder, node.namespace
+    here = place.parent / HERE
+    where = ["--data-root", node.data, "--exec-root", here / "exec", "--pidfile", here / "pid"]
+    how = ["-H", f"unix://{here}/docker.sock", "--insecure-registry", f"{PREFIX}.0/24"]
+    how += ["--cgroup-parent", f"/{namespace}"]
+    command = " ".join(str(word) for word in ("exec", "dockerd", *where, *how))
+    # Not by `ip netns exec`: that mounts /sys anew, and dockerd then finds no cgroup.
+    enter = ["nsenter", f"--net=/var/run/netns/{namespace}", "unshare", "--uts", "--mount", "--pid"]
+    enter += ["--fork", "--kill-child", "--mount-proc", "sh", "-c"]
+    with (place / "log").open("ab") as log:
+        return subprocess.Popen(
+            [*enter, f"mount --bind {place} {here} && hostname {node.name} && {command}"],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def _are_gone(group: str) -> bool:
+    """The control groups of what ran on the node: the kernel lets go of them a moment after it was killed."""
+    left = sorted(Path("/sys/fs/cgroup").glob(f"**/{group}/**/"), reverse=True)
+    for one in left:
+        with suppress(OSError):
+            one.rmdir()
+    return not left
+
+
+def _until(holds: Callable[[], bool], within_s: float = UP_WITHIN_S) -> None:
+    until = time.monotonic() + within_s
+    while not holds():
+        if time.monotonic() > until:
+            raise RuntimeError(f"not within {within_s:g} s")
+        time.sleep(LOOK_S)

@@ -1,0 +1,154 @@
+"""The shipped gateways and controllers on the nodes of a Swarm, used through the CLI, and taken away."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from bench.lab import CLI, DOMAIN, ROOT, SITE, Broken, Outcome, order, run
+from bench.nodes import HERE, Node
+
+STACK_FILE = ROOT / "compose" / "swarm" / "gateway.yaml"
+NAME = "gateway"
+UP_WITHIN_S, LOOK_S = 180.0, 0.3
+NOT_LEADING = 6
+
+
+class Swarm:
+    """`with Swarm(nodes, image, stack, settings) as swarm:` everything of it is gone afterwards.
+
+    `settings`: variables for gateways and controllers. `stack`: the application's stack file.
+    """
+
+    def __init__(self, nodes: Sequence[Node], image: str, stack: str, settings: Mapping[str, str]) -> None:
+        self.nodes, self._image, self._stack, self._settings = nodes, image, stack, settings
+        self._ends = ExitStack()
+
+    def __enter__(self) -> Swarm:
+        folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory()))
+        (folder / "stack.yaml").write_text(self._stack)
+        more = {"environment": dict(self._settings)}
+        (folder / "more.yaml").write_text(json.dumps({"services": {"gateway": more, "controller": more}}))
+        manager = self.nodes[0]
+        self._ends.callback(self._take_away)
+        try:
+            manager.docker("secret", "create", "gateway_token", "-", stdin=secrets.token_hex(32).encode())
+            env = {
+                "GATEWAY_IMAGE": self._image,
+                "GATEWAY_DOMAIN": DOMAIN,
+                "STACK_FILE": str(folder / "stack.yaml"),
+                "DOCKER_HOST": manager.host,
+                "DOCKER_SOCKET": str(manager.folder.parent / HERE / "docker.sock"),
+            }
+            files = ["-c", str(STACK_FILE), "-c", str(folder / "more.yaml")]
+            run("docker", "stack", "deploy", *files, NAME, env=env)
+            self._until(self.is_whole, "every gateway serves, and a controller leads")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ends.close()
+
+    def _take_away(self) -> None:
+        alive = [node for node in self.nodes if node.is_up]
+        if alive:  # the controllers first, else they go on with their work
+            names = alive[0].docker("stack", "ls", "--format", "{{.Name}}", check=False).split()
+            for stack in [NAME, *(name for name in names if name != NAME)]:
+                alive[0].docker("stack", "rm", stack, check=False)
+        for node in alive:
+            self._until(lambda node=node: not node.docker("ps", "-q").split(), f"{node.name} is empty")  # type: ignore[misc]
+            node.docker("volume", "rm", f"{NAME}_routing", check=False)
+        if alive:
+            alive[0].docker("secret", "rm", "gateway_token", check=False)
+            configs = alive[0].docker("config", "ls", "-q").split()
+            alive[0].docker("config", "rm", *configs, check=False)
+
+    def is_up(self) -> bool:
+        with suppress(Broken):
+            return self.cli("status", SITE).exit_code == 0
+        return False
+
+    def is_whole(self) -> bool:
+        """A controller leads, and nothing is wrong with any gateway."""
+        role = ("ps", "-q", "--filter", "label=gateway.role=gateway", "--filter", "health=healthy")
+        if not all(node.is_up and node.docker(*role, check=False).split() for node in self.nodes):
+            return False
+        with suppress(Broken):
+            lines = self._lines("status")
+            return len(self.controllers()) > 1 and not any("problems" in line for line in lines)
+        return False
+
+    def _until(self, holds: Callable[[], bool], what: str, within_s: float = UP_WITHIN_S) -> None:
+        until = time.monotonic() + within_s
+        while not holds():
+            if time.monotonic() > until:
+                raise Broken(f"not within {within_s:g} s: {what}\n{self.report()}")
+            time.sleep(LOOK_S)
+
+    def report(self) -> str:
+        """What there is, for people."""
+        manager = next(node for node in self.nodes if node.is_up)
+        services = [f"{NAME}_gateway", f"{NAME}_controller"]
+        parts = [manager.docker("stack", "ps", "--no-trunc", NAME, check=False)]
+        parts += [manager.docker("service", "logs", "--tail", "40", one, check=False) for one in services]
+        lines = (line for part in parts for line in part.splitlines())
+        return "\n".join(line for line in lines if '{"time"' not in line)  # but for requests
+
+    def controllers(self) -> dict[str, Node]:
+        """Container -> its node."""
+        role = ("ps", "-q", "--filter", "label=gateway.role=controller")
+        return {
+            container: node
+            for node in self.nodes
+            if node.is_up
+            for container in node.docker(*role, check=False).split()
+        }
+
+    def leader(self) -> tuple[str, Node]:
+        """The container of the controller that leads, and its node. Raises Broken when none does."""
+        for container, node in self.controllers().items():
+            if self._order(container, node, "status").exit_code != NOT_LEADING:
+                return container, node
+        raise Broken("no controller leads")
+
+    def cli(self, *args: str, progress: Callable[[str], None] | None = None) -> Outcome:
+        """`gateway ARGS --json`, on the node whose controller leads."""
+        return self._order(*self.leader(), *args, progress=progress)
+
+    def _order(
+        self, container: str, node: Node, *args: str, progress: Callable[[str], None] | None = None
+    ) -> Outcome:
+        env = {"GATEWAY_CONTAINER": container, "DOCKER_HOST": node.host}
+        return order(env, *args, progress=progress)
+
+    def deploy(
+        self, image: str, *args: str, site: str = SITE, progress: Callable[[str], None] | None = None
+    ) -> Outcome:
+        return self.cli("deploy", site, "--image", f"app={image}", *args, progress=progress)
+
+    def running(self, site: str = SITE) -> dict[str, Any] | None:
+        """The deployment that has not ended."""
+        found: dict[str, Any] | None = self.cli("status", site).answer.get("deployment")
+        return found
+
+    def history(self, site: str = SITE) -> list[dict[str, Any]]:
+        """Newest first."""
+        return self._lines("history", site)
+
+    def _lines(self, *args: str) -> list[dict[str, Any]]:
+        """All that it says, not the last alone."""
+        container, node = self.leader()
+        env = {"GATEWAY_CONTAINER": container, "DOCKER_HOST": node.host}
+        return [json.loads(line) for line in run(CLI, *args, "--json", env=env).splitlines()]
+
+    def settled(self, site: str = SITE) -> None:
+        """Nothing is left of the release before."""
+        self._until(lambda: self.running(site) is None, f"{site} is settled")

@@ -1,0 +1,134 @@
+"""Swarm's services and their tasks, as both of our adapters need them."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from docker.models.services import Service
+
+from gateway.adapters.compose_command import run_docker
+from gateway.adapters.containers import LOG_LINES, OWNER, OnDocker
+from gateway.core import stack, swarm
+from gateway.core.model import Site, Slot
+from gateway.errors import EngineError
+
+NAMESPACE = "com.docker.stack.namespace"
+# A task's states, in their order (moby, api/types/swarm/task.go). In the first it has no process yet.
+NOT_BEGUN = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready")
+REJECTED = "rejected"  # by its node, before it ran: there is no such image, or no such mount
+FAILED = ("failed", REJECTED, "complete")  # ended by itself
+ORPHANED = "orphaned"
+TAKEN_AWAY = ("shutdown", ORPHANED, "remove")
+
+Task = Mapping[str, Any]
+
+
+class OnSwarm(OnDocker):
+    """A manager, which knows of all nodes."""
+
+    def _deploy(
+        self,
+        site: Site,
+        slot: Slot,
+        model: stack.Model,
+        *how: str,
+        cancelled: Callable[[], bool],
+        replicas: Mapping[int, swarm.Replica] | None = None,
+    ) -> None:
+        network = self._gateway_network()
+        for service in model["services"].values():
+            service["labels"][OWNER] = network
+        file = swarm.stack_file(model, site.service, stack.alias(site, slot), network, replicas)
+        if not file["services"]:  # of a rolling one that begins with none: there is nothing to deploy
+            return
+        text = json.dumps(file)
+        run_docker(
+            ["stack", "deploy", "--with-registry-auth", *how, "-c", "-", stack.project(site, slot)],
+            stdin=text,  # with each $ still doubled, as `compose config` writes it
+            cancelled=cancelled,
+        )
+
+    def _tasks(self, services: Sequence[Service]) -> list[tuple[Service, list[Task]]]:
+        """Of each service the latest task of each place, with the number of those that failed before."""
+        if not services:
+            return []
+        every = self._every_task({"service": [service.id for service in services]})
+        places: dict[Any, dict[Any, list[Task]]] = defaultdict(lambda: defaultdict(list))
+        for task in sorted(every, key=lambda task: str(task["CreatedAt"])):
+            place = task.get("Slot") or task.get("NodeID")
+            places[task["ServiceID"]][place].append(task)
+        return [(service, _latest(places[service.id].values())) for service in services]
+
+    def _every_task(self, filters: Mapping[str, Any]) -> list[Task]:
+        """Those of lost nodes as orphaned: Swarm itself calls them running for another day."""
+        found: list[Task] = self._docker.api.tasks(filters=dict(filters))  # type: ignore[no-untyped-call]
+        lost = {node.id for node in self._docker.nodes.list() if node.attrs["Status"]["State"] == "down"}
+        return [_orphaned(task) if task.get("NodeID") in lost else task for task in found]
+
+    def _services(self, site: Site, slot: Slot) -> list[Service]:
+        found = self._docker.services.list(filters={"label": f"{NAMESPACE}={stack.project(site, slot)}"})
+        return sorted(found, key=lambda service: str(service.name))
+
+    def _own_services(self, site: Site, slot: Slot) -> list[Service]:
+        owner = self._gateway_network()
+        return [s for s in self._services(site, slot) if s.attrs["Spec"]["Labels"].get(OWNER) == owner]
+
+    def _foreign_services(self, site: Site, slot: Slot) -> list[Service]:
+        owner = self._gateway_network()
+        return [s for s in self._services(site, slot) if s.attrs["Spec"]["Labels"].get(OWNER) != owner]
+
+    def _refuse_foreign_services(self, site: Site, slot: Slot) -> None:
+        if foreign := self._foreign_services(site, slot):
+            raise EngineError(
+                f"{foreign[0].name} is not this gateway's: another gateway or stack has the name"
+                f" {stack.project(site, slot)!r}; give the site another name"
+            )
+
+
+def _orphaned(task: Task) -> Task:
+    return {**task, "Status": {**task["Status"], "State": ORPHANED}}
+
+
+def _latest(places: Collection[Sequence[Task]]) -> list[Task]:
+    found: list[Task] = []
+    for tasks in places:
+        latest = tasks[-1]
+        if latest["Status"]["State"] not in TAKEN_AWAY:
+            earlier = [one for one in tasks[:-1] if one["Status"]["State"] in FAILED]
+            found.append({**latest, "Earlier": earlier})
+    return found
+
+
+def name_of(service: Service, task: Task) -> str:
+    return f"{service.name}.{task.get('Slot') or task.get('NodeID')}"
+
+
+def has_begun(task: Task) -> bool:
+    """One that waits for its health check is said to be starting, as one whose container is being started."""
+    checked = task["Spec"]["ContainerSpec"].get("Healthcheck")
+    return task["Status"]["State"] not in (*NOT_BEGUN, *(() if checked else ("starting",)))
+
+
+def has_ended(task: Task) -> bool:
+    """Whether nothing of it runs any more."""
+    return task["Status"]["State"] in (*FAILED, *TAKEN_AWAY)
+
+
+def exit_code(task: Task) -> int | None:
+    """None while it runs; 1 when it never ran."""
+    if task["Status"]["State"] not in FAILED:
+        return None
+    code = (task["Status"].get("ContainerStatus") or {}).get("ExitCode")
+    return 1 if code is None else int(code)
+
+
+def last_lines(task: Task) -> list[str]:
+    """What it said, and what Swarm says of it."""
+    is_placed = task["Status"]["State"] not in NOT_BEGUN
+    logs = ["service", "logs", "--raw", "--tail", str(LOG_LINES), task["ID"]]
+    said = run_docker(logs) if is_placed else ""
+    why = task["Status"].get("Err")
+    return [*said.splitlines(), *([why] if why else [])][-LOG_LINES:]

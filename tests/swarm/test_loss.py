@@ -1,0 +1,104 @@
+"""A node is lost in the middle of a deployment: it ends by itself, and the other gateways serve."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from bench.analysis import lost
+from bench.lab import DOMAIN, SITE
+from bench.load import Load, Target
+from bench.nodes import Node
+from bench.swarm import Swarm
+from tests.swarm.test_fleet import STACK, loads
+from tests.waiting import look_until
+
+pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(900)]
+# So that each phase lasts long enough to be met.
+SETTINGS = {
+    "GATEWAY_PROBE_INTERVAL_S": "0.3",
+    "GATEWAY_PROBE_SUCCESSES": "5",
+    "GATEWAY_START_DEADLINE_S": "60",
+    "GATEWAY_OBSERVE_S": "4",
+    "GATEWAY_DRAIN_TIMEOUT_S": "10",
+    "GATEWAY_KEEP_S": "4",
+}
+PHASES = ("starting", "probing", "cutover", "observing", "draining", "keeping", "retiring")
+# A request on a connection that was kept to a replica there: nginx keeps them for a second (site.conf.j2).
+NOTICED_S = 2.0
+ENDS_WITHIN_S = 180.0
+
+
+@pytest.fixture(scope="module")
+def fleet(nodes: list[Node], gateway_image: str) -> Iterator[Swarm]:
+    with Swarm(nodes, gateway_image, STACK, SETTINGS) as fleet:
+        yield fleet
+
+
+@contextmanager
+def slow(nodes: list[Node]) -> Iterator[None]:
+    """A request that takes a while, again and again: a drain has something to wait for."""
+    found = [Load(Target(node.ip, 80, DOMAIN, "/slow?ms=3000"), connections=1) for node in nodes]
+    for load in found:
+        load.__enter__()
+    try:
+        yield
+    finally:
+        for load in found:
+            load.stop()
+
+
+def in_phase(fleet: Swarm, phase: str, node: Node) -> None:
+    """Wait until the deployment is in the phase, and lose the node then."""
+    if phase == "cutover":  # it is over in a moment: ordered in the same one
+        look_until(lambda: reached(fleet, "ready"), within_s=90, every_s=0.1, what="ready")
+        fleet.cli("switch", SITE, "--detach")
+        node.kill()
+        return
+    look_until(lambda: reached(fleet, phase), within_s=90, every_s=0.1, what=phase)
+    node.kill()
+
+
+def reached(fleet: Swarm, phase: str) -> bool:
+    running = fleet.running()
+    return running is not None and running["phase"] == phase
+
+
+@pytest.mark.parametrize("leads", [False, True], ids=["another node", "the leader's node"])
+@pytest.mark.parametrize("phase", PHASES)
+def test_a_deployment_ends_by_itself_and_no_more_than_what_was_in_flight_there_fails(
+    fleet: Swarm,
+    nodes: list[Node],
+    app_images: dict[int, str],
+    phase: str,
+    leads: bool,  # noqa: FBT001
+) -> None:
+    fleet.settled()
+    assert (done := fleet.deploy(app_images[1])).good, done.answer
+    fleet.settled()
+    _, leader = fleet.leader()
+    victim = leader if leads else next(node for node in reversed(nodes) if node is not leader)
+    others = [node for node in nodes if node is not victim]
+    staged = ["--stage"] if phase == "cutover" else []
+    try:
+        with slow(others), loads(others) as every:
+            fleet.cli("deploy", SITE, "--image", f"app={app_images[2]}", "--detach", *staged)
+            in_phase(fleet, phase, victim)
+            killed_at = time.perf_counter()
+            look_until(fleet.is_up, within_s=90, every_s=0.5, what="a controller leads")
+            fleet.settled()
+            time.sleep(1)
+            ended = fleet.history()[0]
+        live = {"succeeded": "2", "aborted": "1"}[ended["phase"]]
+        failed = [record for load in every for record in lost(load.records)]
+        answered = [sorted(load.records, key=lambda r: r.sent)[-1].release for load in every]
+        print(f"{phase}: {ended['phase']}, {len(failed)} requests failed")
+        assert answered == [live] * len(others)
+        assert all(record.sent < killed_at + NOTICED_S for record in failed), failed
+        assert len(failed) <= len(every) * 4, failed
+    finally:
+        victim.start()
+        look_until(fleet.is_whole, within_s=180, every_s=1, what="every gateway serves")
