@@ -259,20 +259,26 @@ class SharedJournal(Journal):
     """Where several machines keep it; here it is in memory. `save` raises GatewayError: nothing was saved."""
 
     def __init__(self, load: Callable[[], bytes], save: Callable[[bytes], None], clock: Clock) -> None:
-        db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
-        if stored := load():
-            db.deserialize(stored)
         self._save = save
-        super().__init__(db, "the journal in the Swarm's configs", clock)
+        super().__init__(_in_memory(load()), "the journal in the Swarm's configs", clock)
         self._saved = self._db.serialize()
 
     def _stored(self) -> None:
         try:
             self._save(written := self._db.serialize())
         except GatewayError as error:
-            self._db.deserialize(self._saved)
+            # By another connection: statements that this one has prepared would go on with what was freed.
+            self._db.close()
+            self._db = _in_memory(self._saved)
             raise JournalError(f"the journal can't be written: {error}") from error
         self._saved = written
+
+
+def _in_memory(data: bytes) -> sqlite3.Connection:
+    db = sqlite3.connect(":memory:", check_same_thread=False, isolation_level=None)
+    if data:
+        db.deserialize(data)
+    return db
 
 
 def _deployment(row: tuple[Any, ...]) -> Deployment:
