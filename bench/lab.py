@@ -44,16 +44,22 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def run(*command: str | Path, env: Mapping[str, str] | None = None, check: bool = True) -> str:
+def run(
+    *command: str | Path,
+    env: Mapping[str, str] | None = None,
+    check: bool = True,
+    stdin: str = "",
+    timeout_s: float = COMMAND_TIMEOUT_S,
+) -> str:
     """The command's standard output. In a session of its own: a Ctrl-C is ours to handle."""
     done = subprocess.run(
         [str(part) for part in command],
         env=os.environ | dict(env or {}),
         capture_output=True,
         text=True,
-        timeout=COMMAND_TIMEOUT_S,
+        timeout=timeout_s,
         start_new_session=True,
-        stdin=subprocess.DEVNULL,
+        input=stdin,
     )
     if check and done.returncode != 0:
         said = (done.stderr or done.stdout).strip()[-2000:]

@@ -7,6 +7,8 @@ import json
 import random
 import threading
 import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from bench.analysis import Record
@@ -78,6 +80,13 @@ class Load:
             think_s = self._think_s if record.error == "" else max(self._think_s, REFUSED_PAUSE_S)
             await asyncio.sleep(dice.uniform(0.5, 1.5) * think_s)
         connection.close()
+
+
+@contextmanager
+def loads(targets: Iterable[Target], *, connections: int = 24, think_s: float = 0.02) -> Iterator[list[Load]]:
+    """One on each at a time."""
+    with ExitStack() as ends:
+        yield [ends.enter_context(Load(t, connections=connections, think_s=think_s)) for t in targets]
 
 
 class Connection:

@@ -16,18 +16,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.lab import Broken, run
+
 BRIDGE, HOST_IP, PREFIX = "gwswarm0", "192.168.77.1", "192.168.77"
 REGISTRY = f"{HOST_IP}:5000"
 HERE = "here"  # each node's folder, as its own engine and containers find it
 UP_WITHIN_S = 60.0
 LOOK_S = 0.1
-
-
-def run(*command: str | Path, stdin: bytes | None = None, timeout_s: float = 120, check: bool = True) -> str:
-    done = subprocess.run([str(one) for one in command], input=stdin, capture_output=True, timeout=timeout_s)
-    if check and done.returncode:
-        raise RuntimeError(f"{' '.join(map(str, command))}: {done.stderr.decode(errors='replace')[-2000:]}")
-    return done.stdout.decode()
 
 
 @dataclass
@@ -50,7 +45,7 @@ class Node:
         """As DOCKER_HOST."""
         return f"unix://{self.folder}/docker.sock"
 
-    def docker(self, *args: str, stdin: bytes | None = None, check: bool = True) -> str:
+    def docker(self, *args: str, stdin: str = "", check: bool = True) -> str:
         return run("docker", "-H", self.host, *args, stdin=stdin, timeout_s=300, check=check)
 
     @property
@@ -59,10 +54,15 @@ class Node:
 
     def part(self) -> None:
         """It reaches nobody, and nobody reaches it."""
-        run("ip", "link", "set", f"gwswarm-v{self.number}", "down")
+        run("ip", "link", "set", self.link, "down")
 
     def heal(self) -> None:
-        run("ip", "link", "set", f"gwswarm-v{self.number}", "up")
+        run("ip", "link", "set", self.link, "up")
+
+    @property
+    def link(self) -> str:
+        """Its end on the machine."""
+        return f"gwswarm-v{self.number}"
 
     @property
     def namespace(self) -> str:
@@ -147,23 +147,23 @@ def _bridge() -> Iterator[None]:
 
 @contextmanager
 def _node(number: int, folder: Path) -> Iterator[Node]:
-    name, link, place = f"gwswarm-n{number}", f"gwswarm-v{number}", folder / str(number)
+    place = folder / str(number)
     place.mkdir()
     (folder / HERE).mkdir(exist_ok=True)
     data = Path(tempfile.mkdtemp(prefix="gwsw-", dir="/var/tmp"))  # a disk: images are laid over each other
+    node = Node(number, place, data)
+    name, link = node.namespace, node.link
     try:
         run("ip", "netns", "add", name)
-        ip = f"{PREFIX}.{10 + number}"
         run("ip", "link", "add", link, "type", "veth", "peer", "name", "eth0", "netns", name)
         run("ip", "link", "set", link, "master", BRIDGE, "up")
         for what in (
-            ["addr", "add", f"{ip}/24", "dev", "eth0"],
+            ["addr", "add", f"{node.ip}/24", "dev", "eth0"],
             ["link", "set", "eth0", "up"],
             ["link", "set", "lo", "up"],
             ["route", "add", "default", "via", HOST_IP],
         ):
             run("ip", "-n", name, *what)
-        node = Node(number, place, data)
         try:
             node.start()
             yield node
@@ -209,5 +209,5 @@ def _until(holds: Callable[[], bool], within_s: float = UP_WITHIN_S) -> None:
     until = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > until:
-            raise RuntimeError(f"not within {within_s:g} s")
+            raise Broken(f"not within {within_s:g} s")
         time.sleep(LOOK_S)

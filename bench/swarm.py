@@ -38,7 +38,7 @@ class Swarm:
         manager = self.nodes[0]
         self._ends.callback(self._take_away)
         try:
-            manager.docker("secret", "create", "gateway_token", "-", stdin=secrets.token_hex(32).encode())
+            manager.docker("secret", "create", "gateway_token", "-", stdin=secrets.token_hex(32))
             env = {
                 "GATEWAY_IMAGE": self._image,
                 "GATEWAY_DOMAIN": DOMAIN,
@@ -126,8 +126,7 @@ class Swarm:
     def _order(
         self, container: str, node: Node, *args: str, progress: Callable[[str], None] | None = None
     ) -> Outcome:
-        env = {"GATEWAY_CONTAINER": container, "DOCKER_HOST": node.host}
-        return order(env, *args, progress=progress)
+        return order(_which(container, node), *args, progress=progress)
 
     def deploy(
         self, image: str, *args: str, site: str = SITE, progress: Callable[[str], None] | None = None
@@ -145,10 +144,14 @@ class Swarm:
 
     def _lines(self, *args: str) -> list[dict[str, Any]]:
         """All that it says, not the last alone."""
-        container, node = self.leader()
-        env = {"GATEWAY_CONTAINER": container, "DOCKER_HOST": node.host}
-        return [json.loads(line) for line in run(CLI, *args, "--json", env=env).splitlines()]
+        said = run(CLI, *args, "--json", env=_which(*self.leader()))
+        return [json.loads(line) for line in said.splitlines()]
 
     def settled(self, site: str = SITE) -> None:
         """Nothing is left of the release before."""
         self._until(lambda: self.running(site) is None, f"{site} is settled")
+
+
+def _which(container: str, node: Node) -> dict[str, str]:
+    """The environment in which `gateway` talks to this controller."""
+    return {"GATEWAY_CONTAINER": container, "DOCKER_HOST": node.host}

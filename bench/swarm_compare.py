@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.analysis import Record, lost
 from bench.lab import DOMAIN, Broken, run, say
-from bench.load import Load, Target
+from bench.load import Load, Target, loads
 from bench.nodes import Node
 
 REQUESTS = 1000
@@ -69,21 +69,15 @@ def measured(
     how: str, nodes: Sequence[Node], target: Callable[[Node], Target], update: Callable[[], object]
 ) -> Row:
     """From release 1 to release 2, and some time before and after; at least so many requests."""
-    loads = [Load(target(node), connections=CLIENTS, think_s=THINK_S) for node in nodes]
-    for load in loads:
-        load.__enter__()
-    try:
-        for load in loads:
+    with loads(map(target, nodes), connections=CLIENTS, think_s=THINK_S) as every:
+        for load in every:
             load.wait_for(50, timeout_s=30)
         began = time.monotonic()
         update()
         took_s = time.monotonic() - began
-        for load in loads:
-            load.wait_for(max(REQUESTS // len(loads), len(load.records) + 50), timeout_s=60)
-    finally:
-        for load in loads:
-            load.stop()
-    records = [record for load in loads for record in load.records]
+        for load in every:
+            load.wait_for(max(REQUESTS // len(every), len(load.records) + 50), timeout_s=60)
+    records = [record for load in every for record in load.records]
     return Row(how, len(records), len(lost(records)), both_s(records), took_s)
 
 

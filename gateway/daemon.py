@@ -133,10 +133,8 @@ def run_one_of_many(settings: Settings) -> None:
 
 def _until_it_leads(leadership: Leadership) -> int:
     """Whoever asks meanwhile is told who leads."""
-    Path(SOCKET).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    Path(SOCKET).unlink(missing_ok=True)
     app = create_standby_app(lambda: leadership.leader)
-    server = uvicorn.Server(uvicorn.Config(app, uds=SOCKET, log_level="warning", access_log=False))
+    server = uvicorn.Server(uvicorn.Config(app, uds=_socket(), log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     said = ""
@@ -196,9 +194,14 @@ def _serve_people(gateway: Gateway, settings: Settings) -> None:
     """The API behind the command line, and the metrics where they have a port."""
     if port := settings.metrics_port:
         threading.Thread(target=_serve_metrics, args=(gateway.metrics, port), daemon=True).start()
+    _serve(create_app(gateway.controller, gateway.views, gateway.metrics), uds=_socket())
+
+
+def _socket() -> str:
+    """Where people reach us; what one before us left there is gone."""
     Path(SOCKET).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     Path(SOCKET).unlink(missing_ok=True)
-    _serve(create_app(gateway.controller, gateway.views, gateway.metrics), uds=SOCKET)
+    return SOCKET
 
 
 def _serve_metrics(metrics: Metrics, port: int) -> None:

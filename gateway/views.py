@@ -53,10 +53,9 @@ class Views:
     def plan(self, name: str, request: Request) -> dict[str, Any]:
         """What a deploy would do; changes nothing."""
         site = self.site(name)
-        model = self._world.engine.resolve(site, request.images, request.values)
+        release = self._next(site, request)
         live, before = self._world.live(site)
         current = self._world.journal.release(site.name, before) if before else None
-        release = Release(self._world.journal.next_release(site.name), site.name, model, request.images)
         replicas = self._world.replaceable(site, live, before)
         deployment = candidate(
             site, release, live, before, request, now=self._world.clock.now(), replicas=replicas
@@ -68,17 +67,21 @@ class Views:
             "slot": str(deployment.slot),
             "live": before,
             "steps": describe(site, deployment),
-            "changes": stack.diff(current.stack if current else None, model),
-            "warnings": [*stack.warnings(model), *([NOT_ROLLED] if at_once else [])],
+            "changes": stack.diff(current.stack if current else None, release.stack),
+            "warnings": [*stack.warnings(release.stack), *([NOT_ROLLED] if at_once else [])],
         }
+
+    def _next(self, site: Site, request: Request) -> Release:
+        """What the next deploy of this would be. It is stored nowhere."""
+        model = self._world.engine.resolve(site, request.images, request.values)
+        return Release(self._world.journal.next_release(site.name), site.name, model, request.images)
 
     def kubernetes(
         self, name: str, request: Request, slot: Slot, *, share: int, parent: str
     ) -> dict[str, Any]:
         """What a deploy would start, as manifests."""
         site = self.site(name)
-        model = self._world.engine.resolve(site, request.images, request.values)
-        release = Release(self._world.journal.next_release(site.name), site.name, model, request.images)
+        release = self._next(site, request)
         found = export(site, release, slot, share=share, parent=parent)
         return {"manifests": found.manifests, "warnings": found.warnings}
 

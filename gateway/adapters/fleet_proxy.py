@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
-from gateway.adapters.fleet import Fleet, Gateway
+from gateway.adapters.fleet import Fleet, Gateway, Gateways
 from gateway.core.admission import Admission
 from gateway.core.fleet import Change, State
 from gateway.core.model import InFlight, ProbeResult, Routing, Sample, Site, Slot
@@ -46,10 +46,7 @@ class FleetProxy:
     def _agreed(self, site: Site) -> State:
         """What all in service say. Waits until those that can't be asked are out of it, at most LEASE_S."""
         while True:
-            refused: list[str] = []
-            found = self._fleet.all_of(self._fleet.reached(), lambda one: one.agent.served(site), refused)
-            if refused:
-                raise ProxyError("; ".join(refused))
+            found = self._answers(self._fleet.reached(), lambda one: one.agent.served(site))
             if self._fleet.knows_all(found):
                 break
             self._sleep(LOOK_S)
@@ -85,14 +82,19 @@ class FleetProxy:
 
     def _asked(self, call: Callable[[Gateway], T]) -> list[T]:
         """What those in service answer."""
-        refused: list[str] = []
         there = {a: one for a, one in self._fleet.reached().items() if one.in_service}
-        found = self._fleet.all_of(there, call, refused)
-        if refused:
-            raise ProxyError("; ".join(refused))
+        found = self._answers(there, call)
         if not found:
             raise AgentUnreachable("no gateway is in service")
         return list(found.values())
+
+    def _answers(self, there: Gateways, call: Callable[[Gateway], T]) -> dict[str, T]:
+        """Of those that can be reached. Raises ProxyError when one of them refuses."""
+        refused: list[str] = []
+        found = self._fleet.all_of(there, call, refused)
+        if refused:
+            raise ProxyError("; ".join(refused))
+        return found
 
     # The rest of what an agent is asked
 

@@ -28,6 +28,8 @@ CHUNK = 400_000  # bytes; swarmkit allows 500 KB a config, newer ones more
 TERM, LEADER, RENEWED, JOURNAL = "gateway.term", "gateway.leader", "gateway.renewed", "gateway.journal"
 OWNER = "gateway.store"  # of the journal's configs
 
+Config = Mapping[str, Any]
+
 
 class Leadership(OnDocker):
     """Thread-safe."""
@@ -58,7 +60,7 @@ class Leadership(OnDocker):
                 return None
             term = int(labels.get(TERM) or 0) + 1
             mine = {TERM: str(term), LEADER: f"{self._node()} {self._id}"}
-            if not self._change(mine, version=self._seen):
+            if not self._change(mine, lambda config: config["Version"]["Index"] == self._seen):
                 return None
             self._sweep()
             return term
@@ -107,17 +109,17 @@ class Leadership(OnDocker):
         """Where we are, for people."""
         return str(self._docker.info()["Name"]).replace(" ", "-")
 
-    def _inspect(self, name: str) -> Mapping[str, Any]:
-        found: Mapping[str, Any] = self._docker.api.inspect_config(name)  # type: ignore[no-untyped-call]
+    def _inspect(self, name: str) -> Config:
+        found: Config = self._docker.api.inspect_config(name)  # type: ignore[no-untyped-call]
         return found
 
-    def _config(self) -> Mapping[str, Any] | None:
+    def _config(self) -> Config | None:
         try:
             return self._inspect(self._name())
         except NotFound:
             return None
 
-    def _create(self) -> Mapping[str, Any]:
+    def _create(self) -> Config:
         try:
             self._docker.api.create_config(self._name(), b"its labels say who leads\n", labels={TERM: "0"})
         except APIError as error:
@@ -131,21 +133,23 @@ class Leadership(OnDocker):
         return labels
 
     def _update(self, labels: Mapping[str, str]) -> None:
-        if not self._labels().get(LEADER, "").endswith(f" {self._id}") or not self._change(labels):
+        def is_ours(config: Config) -> bool:
+            return str(config["Spec"]["Labels"].get(LEADER, "")).endswith(f" {self._id}")
+
+        if not self._change(labels, is_ours):
             self._held_until = 0.0
             raise EngineError("another controller leads now")
 
-    def _change(self, labels: Mapping[str, str], *, version: int | None = None) -> bool:
-        """False when another was first: it is of another version now. Leads from before it was asked."""
-        began, config = self._now(), self._inspect(self._name())
-        now = config["Version"]["Index"]
-        if version not in (None, now):
+    def _change(self, labels: Mapping[str, str], may: Callable[[Config], bool]) -> bool:
+        """False when another was first: as it is now it may not be. Leads from before it was asked."""
+        began, config = self._now(), self._config()
+        if config is None or not may(config):
             return False
         spec = dict(config["Spec"])
         spec["Labels"] = {**spec["Labels"], RENEWED: uuid.uuid4().hex, **labels}
         api = self._docker.api
         url = f"{api.base_url}/v{api.api_version}/configs/{config['ID']}/update"
-        answer = api.post(url, params={"version": now}, json=spec)
+        answer = api.post(url, params={"version": config["Version"]["Index"]}, json=spec)
         if "out of sequence" in answer.text:
             return False
         if answer.status_code != 200:

@@ -9,7 +9,15 @@ from docker.models.services import Service
 
 from gateway.adapters.compose_command import COMMAND_TIMEOUT_S
 from gateway.adapters.containers import translated
-from gateway.adapters.services import NAMESPACE, NOT_BEGUN, REJECTED, OnSwarm, has_ended, name_of
+from gateway.adapters.services import (
+    NOT_BEGUN,
+    REJECTED,
+    OnSwarm,
+    has_ended,
+    labels_of,
+    name_of,
+    of_stack,
+)
 from gateway.core import rolling, stack, swarm
 from gateway.core.model import Release, Site, Slot
 from gateway.errors import EngineError
@@ -36,7 +44,7 @@ class Numbered(OnSwarm):
         if found:  # Of the very image of the others: a tag may have moved since.
             image = found[0].attrs["Spec"]["TaskTemplate"]["ContainerSpec"]["Image"]
             model["services"][site.service]["image"] = image
-        numbered = self._numbered(site, slot, release, replicas)
+        numbered = self._numbered(site, slot, release, replicas, found)
         unwanted = [service for service in found if number_of(service) > replicas]
         for service in unwanted:
             service.remove()  # type: ignore[no-untyped-call]
@@ -56,8 +64,11 @@ class Numbered(OnSwarm):
             service.scale(0)
         self._until_ended(site, slot, failed)
 
-    def _numbered(self, site: Site, slot: Slot, release: Release, replicas: int) -> dict[int, swarm.Replica]:
-        aside = {number_of(service) for service in self._serving(site, slot) if is_aside(service)}
+    def _numbered(
+        self, site: Site, slot: Slot, release: Release, replicas: int, found: Collection[Service]
+    ) -> dict[int, swarm.Replica]:
+        """`found`: those that there are; which of them are aside stays as it is."""
+        aside = {number_of(service) for service in found if is_aside(service)}
         most = rolling.replicas(release.stack["services"][site.service])
         return {
             number: swarm.Replica(stack.parts(site, slot, number, most), number in aside)
@@ -72,8 +83,8 @@ class Numbered(OnSwarm):
         """Their tasks are told, and have their grace period."""
         until, ids = time.monotonic() + COMMAND_TIMEOUT_S, {service.id for service in services}
         # By the stack: Docker knows no tasks of a service that is gone.
-        of_stack = {"label": f"{NAMESPACE}={stack.project(site, slot)}"}
-        while ids and any(t["ServiceID"] in ids and not has_ended(t) for t in self._every_task(of_stack)):
+        stacks = of_stack(site, slot)
+        while ids and any(t["ServiceID"] in ids and not has_ended(t) for t in self._every_task(stacks)):
             if time.monotonic() > until:
                 raise EngineError(f"tasks of {slot} do not end within {COMMAND_TIMEOUT_S:g} s")
             time.sleep(LOOK_S)
@@ -110,7 +121,7 @@ class Numbered(OnSwarm):
 
 def number_of(service: Service) -> int:
     """0: it is none of those."""
-    return int(service.attrs["Spec"]["Labels"].get(swarm.NUMBER) or 0)
+    return int(labels_of(service).get(swarm.NUMBER) or 0)
 
 
 def is_aside(service: Service) -> bool:

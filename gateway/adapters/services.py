@@ -69,16 +69,16 @@ class OnSwarm(OnDocker):
         return [_orphaned(task) if task.get("NodeID") in lost else task for task in found]
 
     def _services(self, site: Site, slot: Slot) -> list[Service]:
-        found = self._docker.services.list(filters={"label": f"{NAMESPACE}={stack.project(site, slot)}"})
+        found = self._docker.services.list(filters=of_stack(site, slot))
         return sorted(found, key=lambda service: str(service.name))
 
     def _own_services(self, site: Site, slot: Slot) -> list[Service]:
         owner = self._gateway_network()
-        return [s for s in self._services(site, slot) if s.attrs["Spec"]["Labels"].get(OWNER) == owner]
+        return [s for s in self._services(site, slot) if labels_of(s).get(OWNER) == owner]
 
     def _foreign_services(self, site: Site, slot: Slot) -> list[Service]:
         owner = self._gateway_network()
-        return [s for s in self._services(site, slot) if s.attrs["Spec"]["Labels"].get(OWNER) != owner]
+        return [s for s in self._services(site, slot) if labels_of(s).get(OWNER) != owner]
 
     def _refuse_foreign_services(self, site: Site, slot: Slot) -> None:
         if foreign := self._foreign_services(site, slot):
@@ -86,6 +86,16 @@ class OnSwarm(OnDocker):
                 f"{foreign[0].name} is not this gateway's: another gateway or stack has the name"
                 f" {stack.project(site, slot)!r}; give the site another name"
             )
+
+
+def of_stack(site: Site, slot: Slot) -> dict[str, str]:
+    """The filter for all that belongs to the slot's stack."""
+    return {"label": f"{NAMESPACE}={stack.project(site, slot)}"}
+
+
+def labels_of(service: Service) -> Mapping[str, str]:
+    found: Mapping[str, str] = service.attrs["Spec"]["Labels"]
+    return found
 
 
 def _orphaned(task: Task) -> Task:

@@ -12,7 +12,7 @@ from gateway.adapters.compose_command import COMMAND_TIMEOUT_S, run_docker
 from gateway.adapters.containers import translated
 from gateway.adapters.numbered import LOOK_S, Numbered, is_aside, number_of
 from gateway.adapters.resolving import Resolving
-from gateway.adapters.services import FAILED, NAMESPACE, NOT_BEGUN, Task, name_of
+from gateway.adapters.services import FAILED, NOT_BEGUN, Task, labels_of, name_of, of_stack
 from gateway.core import labels, rolling, stack, swarm
 from gateway.core.model import Release, Replica, Site, Slot, Strategy
 from gateway.errors import EngineError
@@ -43,13 +43,14 @@ class SwarmEngine(Numbered, Resolving):
         numbered = None
         if site.strategy is Strategy.ROLLING:
             whole = rolling.replicas(model["services"][site.service])
-            numbered = self._numbered(site, slot, release, whole if replicas is None else replicas)
+            found, count = self._serving(site, slot), whole if replicas is None else replicas
+            numbered = self._numbered(site, slot, release, count, found)
         self._deploy(site, slot, model, "--prune", cancelled=cancelled, replicas=numbered)
         self._until_begun(site, slot, cancelled)
 
     @translated
     def replicas(self, site: Site, slot: Slot) -> Sequence[Replica]:
-        services = [s for s in self._own_services(site, slot) if labels.HOOK not in s.attrs["Spec"]["Labels"]]
+        services = [s for s in self._own_services(site, slot) if labels.HOOK not in labels_of(s)]
         found = [_replica(service, task) for service, latest in self._tasks(services) for task in latest]
         return [*found, *(_aside(service) for service in services if is_aside(service))]
 
@@ -71,7 +72,7 @@ class SwarmEngine(Numbered, Resolving):
 
     def _stop_in_turn(self, site: Site, slot: Slot, over_s: float) -> None:
         for service in self._own_services(site, slot):
-            if service.attrs["Spec"]["Labels"][swarm.SERVICE] != site.service:
+            if labels_of(service)[swarm.SERVICE] != site.service:
                 continue
             replicas = service.attrs["Spec"]["Mode"].get("Replicated", {}).get("Replicas", 0)
             for left in reversed(range(replicas)):
@@ -81,11 +82,11 @@ class SwarmEngine(Numbered, Resolving):
 
     def _left(self, site: Site, slot: Slot) -> str:
         """What there still is of the stack, in words."""
-        of_stack = {"label": f"{NAMESPACE}={stack.project(site, slot)}"}
+        filters = of_stack(site, slot)
         names = [service.name for service in self._services(site, slot)]
-        names += [network.name for network in self._docker.networks.list(filters=of_stack)]
+        names += [network.name for network in self._docker.networks.list(filters=filters)]
         # Those whose service is gone are listed until their containers have ended.
-        active = [task["ID"] for task in self._every_task(of_stack) if not swarms.has_ended(task)]
+        active = [task["ID"] for task in self._every_task(filters) if not swarms.has_ended(task)]
         return ", ".join([*names, *(f"task {one}" for one in active)])
 
     @translated
@@ -97,7 +98,7 @@ class SwarmEngine(Numbered, Resolving):
 def _replica(service: Service, task: Task) -> Replica:
     state, earlier = task["Status"]["State"], task["Earlier"]
     shown = "created" if state in NOT_BEGUN else "exited" if state in FAILED else "running"
-    said, spec = service.attrs["Spec"]["Labels"], task["Spec"]["ContainerSpec"]
+    said, spec = labels_of(service), task["Spec"]["ContainerSpec"]
     # A task runs once its own health check has passed.
     health = "starting" if state != "running" else "healthy" if spec.get("Healthcheck") else None
     return Replica(
@@ -109,15 +110,14 @@ def _replica(service: Service, task: Task) -> Replica:
         oom_killed=False,  # Swarm does not say
         restarts=len(earlier),
         scheduler=said.get(labels.SCHEDULER) == "true",
-        number=int(said.get(swarm.NUMBER) or 0),
+        number=number_of(service),
     )
 
 
 def _aside(service: Service) -> Replica:
-    said = service.attrs["Spec"]["Labels"]
     return Replica(
         name=str(service.name),
-        service=said[swarm.SERVICE],
+        service=labels_of(service)[swarm.SERVICE],
         state="exited",
         health=None,
         exit_code=None,

@@ -9,7 +9,7 @@ from docker.models.services import Service
 
 from gateway.adapters import services as swarms
 from gateway.adapters.containers import OWNER, translated
-from gateway.adapters.services import OnSwarm
+from gateway.adapters.services import OnSwarm, labels_of
 from gateway.core import labels, stack, swarm
 from gateway.core.model import Deployment, Hook, HookRun, Release, Site, Slot
 from gateway.errors import EngineError
@@ -36,7 +36,7 @@ class SwarmJobs(OnSwarm):
         if service is None:
             self._refuse_foreign_services(site, deployment.slot)
             for left in self._hooks(site, deployment.slot):
-                if _labels(left)[labels.HOOK] == hook:  # of a deployment whose result was saved
+                if labels_of(left)[labels.HOOK] == hook:  # of a deployment whose result was saved
                     left.remove()  # type: ignore[no-untyped-call]
             model = stack.for_hook(release, site, deployment, hook)
             self._deploy(site, deployment.slot, model, cancelled=cancelled)
@@ -44,17 +44,17 @@ class SwarmJobs(OnSwarm):
             assert service is not None, "`docker stack deploy` said that it was created"
         [(_, latest)] = self._tasks([service])
         if not latest:
-            return HookRun(_labels(service)[swarm.SERVICE], None, ())
+            return HookRun(labels_of(service)[swarm.SERVICE], None, ())
         [task] = latest
         lines = tuple(swarms.last_lines(task))
-        return HookRun(_labels(service)[swarm.SERVICE], swarms.exit_code(task), lines)
+        return HookRun(labels_of(service)[swarm.SERVICE], swarms.exit_code(task), lines)
 
     def _hooks(self, site: Site, slot: Slot) -> list[Service]:
-        return [service for service in self._own_services(site, slot) if labels.HOOK in _labels(service)]
+        return [service for service in self._own_services(site, slot) if labels.HOOK in labels_of(service)]
 
     def _hook(self, site: Site, deployment: Deployment, hook: Hook) -> Service | None:
         wanted = {labels.HOOK: str(hook), stack.DEPLOYMENT: deployment.id}
-        found = [s for s in self._hooks(site, deployment.slot) if wanted.items() <= _labels(s).items()]
+        found = [s for s in self._hooks(site, deployment.slot) if wanted.items() <= labels_of(s).items()]
         return found[0] if found else None
 
     @translated
@@ -67,7 +67,7 @@ class SwarmJobs(OnSwarm):
         """A manager can stop a task, and nothing else: so its stop signal is the one of the label."""
         told = {}
         for service, latest in self._tasks(self._workers(site, slot)):
-            how = labels.quiesce(_labels(service))
+            how = labels.quiesce(labels_of(service))
             assert how is not None
             for task in latest:
                 if not swarms.has_ended(task):
@@ -77,20 +77,15 @@ class SwarmJobs(OnSwarm):
 
     @translated
     def busy(self, site: Site, slot: Slot) -> Collection[str]:
-        return [
-            swarms.name_of(service, task)
-            for service, latest in self._tasks(self._workers(site, slot))
-            for task in latest
-            if not swarms.has_ended(task)
-        ]
+        return self._run_on(self._workers(site, slot))
 
     def _workers(self, site: Site, slot: Slot) -> list[Service]:
-        return [s for s in self._own_services(site, slot) if labels.quiesce(_labels(s)) is not None]
+        return [s for s in self._own_services(site, slot) if labels.quiesce(labels_of(s)) is not None]
 
     @translated
     def schedule(self, site: Site, slot: Slot | None) -> None:
         found = self._schedulers(site)
-        elsewhere = [service for service in found if _labels(service)["gateway.slot"] != slot]
+        elsewhere = [service for service in found if labels_of(service)["gateway.slot"] != slot]
         for service in elsewhere:
             service.scale(0)
         until = time.monotonic() + STOPPED_WITHIN_S
@@ -119,11 +114,6 @@ class SwarmJobs(OnSwarm):
         own = [f"gateway.site={site.name}", f"{OWNER}={self._gateway_network()}", f"{labels.SCHEDULER}=true"]
         found: list[Service] = self._docker.services.list(filters={"label": own})
         return found
-
-
-def _labels(service: Service) -> Mapping[str, str]:
-    found: Mapping[str, str] = service.attrs["Spec"]["Labels"]
-    return found
 
 
 def _have_begun(latest: list[swarms.Task]) -> bool:

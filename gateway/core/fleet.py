@@ -40,8 +40,7 @@ class Post:
 
     def promise(self, order: int, *, after: int) -> Post:
         """Raises Refused when a later order is known, or one before it was missed."""
-        if order < self.promised:
-            raise Refused(f"order {order} comes too late: {self.promised} is known already")
+        self._refuse_older(order)
         if self.done not in (after, order):
             raise Refused(f"order {order} follows {after}, but {self.done} was the last that was carried out")
         return replace(self, promised=order)
@@ -54,9 +53,12 @@ class Post:
 
     def take_over(self, order: int, members: tuple[str, ...], own: str) -> Post:
         """All that there is was told with the order. Raises Refused when a later one is known."""
+        self._refuse_older(order)
+        return Post(order, order, members, own)
+
+    def _refuse_older(self, order: int) -> None:
         if order < self.promised:
             raise Refused(f"order {order} comes too late: {self.promised} is known already")
-        return Post(order, order, members, own)
 
     def may_go_on(self, others: Mapping[str, Post]) -> bool:
         """Whether a majority, with this one, knows of no order that this one has not carried out.

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from gateway.core import labels, stack
+from gateway.core import labels, rolling, stack
 from gateway.core.model import Hook, Release, Site, Slot
 
 Manifest = dict[str, Any]
@@ -26,7 +26,6 @@ _TAKEN = frozenset((
     *("secrets", "configs"),
 ))  # fmt: skip
 _NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
-_DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:([\d.]+)s)?(?:([\d.]+)ms)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +77,8 @@ def _workload(site: Site, name: str, service: Any, space: str, found: Exported) 
         container["lifecycle"] = {"preStop": {"sleep": {"seconds": LEAVES_ENDPOINTS_S}}}
         pod["terminationGracePeriodSeconds"] += LEAVES_ENDPOINTS_S + round(site.drain_timeout_s)
     labelled = {"app": name}
-    deploy = service.get("deploy") or {}
-    replicas = service.get("scale", deploy.get("replicas"))
     spec: Manifest = {
-        "replicas": 1 if replicas is None else int(replicas),
+        "replicas": rolling.replicas(service),
         "selector": {"matchLabels": labelled},
         "template": {"metadata": {"labels": labelled}, "spec": pod},
     }
@@ -232,13 +229,8 @@ def _security(service: Any) -> Manifest:
     return found
 
 
-def _seconds(said: object, default: float) -> float:
-    """A duration as compose writes it, `1m30s`."""
-    parts = _DURATION.fullmatch(str(said or ""))
-    if not said or parts is None:
-        return default
-    hours, minutes, seconds, milliseconds = (float(part or 0) for part in parts.groups())
-    return hours * 3600 + minutes * 60 + seconds + milliseconds / 1000
+def _seconds(said: str | None, default: float) -> float:
+    return rolling.seconds(said) if said else default
 
 
 def _called(name: str) -> str:

@@ -39,9 +39,9 @@ def update_config(service: Mapping[str, Any]) -> UpdateConfig:
     usual = UpdateConfig()
     return UpdateConfig(
         parallelism=int(said.get("parallelism", usual.parallelism)),
-        delay_s=_seconds(said.get("delay", usual.delay_s)),
+        delay_s=seconds(said.get("delay", usual.delay_s)),
         order=said.get("order", usual.order),
-        monitor_s=_seconds(said.get("monitor", usual.monitor_s)),
+        monitor_s=seconds(said.get("monitor", usual.monitor_s)),
         failure_action=said.get("failure_action", usual.failure_action),
         max_failure_ratio=float(said.get("max_failure_ratio", usual.max_failure_ratio)),
     )
@@ -55,7 +55,7 @@ def _said(service: Mapping[str, Any]) -> Mapping[str, Any]:
     }
 
 
-def _seconds(said: str | float) -> float:
+def seconds(said: str | float) -> float:
     """Of Go's notation, as 1m30s."""
     if isinstance(said, (int, float)):
         return float(said)

@@ -69,7 +69,7 @@ def problems(model: Model, site: Site, images: Mapping[str, str]) -> list[str]:
     return found + labels.problems(services, site)
 
 
-def warnings(model: Model) -> list[str]:
+def warnings(model: Mapping[str, Any]) -> list[str]:
     """What works, but perhaps not as the owner thinks."""
     own = [key for key, v in (model.get("volumes") or {}).items() if not (v or {}).get("external")]
     return [

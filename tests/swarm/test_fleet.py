@@ -8,11 +8,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import pytest
 
+from bench import load
 from bench.analysis import lost
 from bench.lab import DOMAIN, SITE
 from bench.load import Load, Target
@@ -69,16 +70,8 @@ def live(fleet: Swarm, app_images: dict[int, str]) -> Swarm:
     return fleet
 
 
-@contextmanager
-def loads(nodes: list[Node]) -> Iterator[list[Load]]:
-    found = [Load(Target(node.ip, 80, DOMAIN), connections=4) for node in nodes]
-    for load in found:
-        load.__enter__()
-    try:
-        yield found
-    finally:
-        for load in found:
-            load.stop()
+def loads(nodes: list[Node]) -> AbstractContextManager[list[Load]]:
+    return load.loads([Target(node.ip, 80, DOMAIN) for node in nodes], connections=4)
 
 
 @dataclass
@@ -118,9 +111,9 @@ def test_all_gateways_switch_and_none_loses_a_request_or_goes_back(
         for release in (2, 3):
             assert (done := live.deploy(app_images[release])).good, done.answer
             live.settled()
-    for load in every:
-        assert lost(load.records) == []
-        releases = [record.release for record in sorted(load.records, key=lambda r: r.sent)]
+    for one in every:
+        assert lost(one.records) == []
+        releases = [record.release for record in sorted(one.records, key=lambda r: r.sent)]
         assert list(dict.fromkeys(releases)) == ["1", "2", "3"]
 
 
@@ -163,9 +156,9 @@ def test_the_other_controller_finishes_what_the_first_began(
         look_until(live.is_up, within_s=60, every_s=0.5, what="another controller leads")
         live.settled()
         assert live.history()[0]["phase"] == "succeeded"
-    for load in every:
-        assert lost(load.records) == []
-        assert sorted(load.records, key=lambda r: r.sent)[-1].release == "2"
+    for one in every:
+        assert lost(one.records) == []
+        assert sorted(one.records, key=lambda r: r.sent)[-1].release == "2"
 
 
 @pytest.mark.long
@@ -182,5 +175,5 @@ def test_a_node_that_is_drained_costs_the_other_gateways_nothing(live: Swarm, no
         finally:
             leader.docker("node", "update", "--availability", "active", drained.name)
         look_until(live.is_whole, within_s=180, every_s=1, what="every gateway serves")
-    for load in every:
-        assert lost(load.records) == []
+    for one in every:
+        assert lost(one.records) == []

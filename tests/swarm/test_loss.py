@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import pytest
 
+from bench import load
 from bench.analysis import lost
 from bench.lab import DOMAIN, SITE
 from bench.load import Load, Target
@@ -38,17 +39,9 @@ def fleet(nodes: list[Node], gateway_image: str) -> Iterator[Swarm]:
         yield fleet
 
 
-@contextmanager
-def slow(nodes: list[Node]) -> Iterator[None]:
+def slow(nodes: list[Node]) -> AbstractContextManager[list[Load]]:
     """A request that takes a while, again and again: a drain has something to wait for."""
-    found = [Load(Target(node.ip, 80, DOMAIN, "/slow?ms=3000"), connections=1) for node in nodes]
-    for load in found:
-        load.__enter__()
-    try:
-        yield
-    finally:
-        for load in found:
-            load.stop()
+    return load.loads([Target(node.ip, 80, DOMAIN, "/slow?ms=3000") for node in nodes], connections=1)
 
 
 def in_phase(fleet: Swarm, phase: str, node: Node) -> None:
@@ -93,8 +86,8 @@ def test_a_deployment_ends_by_itself_and_no_more_than_what_was_in_flight_there_f
             time.sleep(1)
             ended = fleet.history()[0]
         live = {"succeeded": "2", "aborted": "1"}[ended["phase"]]
-        failed = [record for load in every for record in lost(load.records)]
-        answered = [sorted(load.records, key=lambda r: r.sent)[-1].release for load in every]
+        failed = [record for one in every for record in lost(one.records)]
+        answered = [sorted(one.records, key=lambda r: r.sent)[-1].release for one in every]
         print(f"{phase}: {ended['phase']}, {len(failed)} requests failed")
         assert answered == [live] * len(others)
         assert all(record.sent < killed_at + NOTICED_S for record in failed), failed
