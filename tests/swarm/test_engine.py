@@ -12,7 +12,8 @@ import pytest
 
 from bench.nodes import Node
 from gateway.adapters.clock import SystemClock
-from gateway.adapters.swarm import NAMESPACE, SwarmEngine
+from gateway.adapters.services import NAMESPACE
+from gateway.adapters.swarm import SwarmEngine
 from gateway.core import policy, stack
 from gateway.core.model import Release, Replica, Site, Slot
 from gateway.errors import EngineError, StackInvalid
