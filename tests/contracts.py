@@ -43,7 +43,7 @@ BLUE, GREEN = Routing(Slot.BLUE), Routing(Slot.GREEN)
 LOG_LINES = 30
 
 
-def eventually(clock: Clock, holds: Callable[[], bool], *, within_s: float = 10.0) -> None:
+def eventually(clock: Clock, holds: Callable[[], bool], *, within_s: float = 30.0) -> None:
     until = clock.now() + within_s
     while not holds():
         assert clock.now() < until, f"not within {within_s:g} s"

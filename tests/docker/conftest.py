@@ -37,7 +37,7 @@ def docker(*args: str, check: bool = True) -> subprocess.CompletedProcess[str]:
     return done
 
 
-def eventually(holds: Callable[[], bool], *, within_s: float = 10.0) -> float:
+def eventually(holds: Callable[[], bool], *, within_s: float = 30.0) -> float:
     """Seconds until it held."""
     return look_until(holds, within_s=within_s, every_s=0.01)
 
