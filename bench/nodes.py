@@ -59,6 +59,19 @@ class Node:
     def heal(self) -> None:
         run("ip", "link", "set", self.link, "up")
 
+    @contextmanager
+    def closed(self, port: int) -> Iterator[None]:
+        """Nothing leaves for this TCP port or arrives there: it is in no Swarm's majority without 2377."""
+        inside = ["nsenter", f"--net=/var/run/netns/{self.namespace}", "iptables", "-w"]
+        rules = [[chain, "-p", "tcp", "--dport", str(port), "-j", "DROP"] for chain in ("INPUT", "OUTPUT")]
+        for rule in rules:
+            run(*inside, "-I", *rule)
+        try:
+            yield
+        finally:
+            for rule in rules:
+                run(*inside, "-D", *rule)
+
     @property
     def link(self) -> str:
         """Its end on the machine."""

@@ -11,6 +11,8 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from bench.lab import CLI, DOMAIN, ROOT, SITE, Broken, Outcome, order, run
 from bench.nodes import HERE, Node
 
@@ -23,7 +25,8 @@ NOT_LEADING = 6
 class Swarm:
     """`with Swarm(nodes, image, stack, settings) as swarm:` everything of it is gone afterwards.
 
-    `settings`: variables for gateways and controllers. `stack`: the application's stack file.
+    `settings`: variables for gateways and controllers; "": without this one. `stack`: the application's stack
+    file.
     """
 
     def __init__(self, nodes: Sequence[Node], image: str, stack: str, settings: Mapping[str, str]) -> None:
@@ -33,8 +36,7 @@ class Swarm:
     def __enter__(self) -> Swarm:
         folder = Path(self._ends.enter_context(tempfile.TemporaryDirectory()))
         (folder / "stack.yaml").write_text(self._stack)
-        more = {"environment": dict(self._settings)}
-        (folder / "more.yaml").write_text(json.dumps({"services": {"gateway": more, "controller": more}}))
+        (folder / "gateway.yaml").write_text(json.dumps(self._model()))
         manager = self.nodes[0]
         self._ends.callback(self._take_away)
         try:
@@ -46,8 +48,7 @@ class Swarm:
                 "DOCKER_HOST": manager.host,
                 "DOCKER_SOCKET": str(manager.folder.parent / HERE / "docker.sock"),
             }
-            files = ["-c", str(STACK_FILE), "-c", str(folder / "more.yaml")]
-            run("docker", "stack", "deploy", *files, NAME, env=env)
+            run("docker", "stack", "deploy", "-c", str(folder / "gateway.yaml"), NAME, env=env)
             self._until(self.is_whole, "every gateway serves, and a controller leads")
         except BaseException:
             self.__exit__()
@@ -56,6 +57,14 @@ class Swarm:
 
     def __exit__(self, *_: object) -> None:
         self._ends.close()
+
+    def _model(self) -> dict[str, Any]:
+        """The shipped file with the settings in it. In a second file, an empty value would not count."""
+        model: dict[str, Any] = yaml.safe_load(STACK_FILE.read_text())
+        for service in ("gateway", "controller"):
+            environment = model["services"][service]["environment"] | self._settings
+            model["services"][service]["environment"] = {k: v for k, v in environment.items() if v != ""}
+        return model
 
     def _take_away(self) -> None:
         alive = [node for node in self.nodes if node.is_up]
@@ -115,17 +124,18 @@ class Swarm:
     def leader(self) -> tuple[str, Node]:
         """The container of the controller that leads, and its node. Raises Broken when none does."""
         for container, node in self.controllers().items():
-            if self._order(container, node, "status").exit_code != NOT_LEADING:
+            if self.ask(container, node, "status").exit_code != NOT_LEADING:
                 return container, node
         raise Broken("no controller leads")
 
     def cli(self, *args: str, progress: Callable[[str], None] | None = None) -> Outcome:
         """`gateway ARGS --json`, on the node whose controller leads."""
-        return self._order(*self.leader(), *args, progress=progress)
+        return self.ask(*self.leader(), *args, progress=progress)
 
-    def _order(
+    def ask(
         self, container: str, node: Node, *args: str, progress: Callable[[str], None] | None = None
     ) -> Outcome:
+        """The same of this controller, whether it leads or not."""
         return order(_which(container, node), *args, progress=progress)
 
     def deploy(

@@ -120,12 +120,11 @@ def create_metrics_app(metrics: Metrics) -> Starlette:
     return Starlette(routes=[Route("/metrics", scrape)])
 
 
-def create_standby_app(leader: Callable[[], str]) -> Starlette:
-    """Of a controller that does not lead. `leader`: the node of the one that does; "": nobody knows."""
+def create_standby_app(instead: Callable[[], str]) -> Starlette:
+    """Of a controller that does not lead. `instead`: who does, or why nobody does."""
 
     async def elsewhere(request: HttpRequest) -> Response:
-        where = f"the one on {leader()} does: ask there" if leader() else "none does yet: try again"
-        raise errors.ControllerUnreachable(f"this controller does not lead; {where}")
+        raise errors.ControllerUnreachable(f"this controller does not lead; {instead()}")
 
     methods = ["GET", "POST"]
     route = Route("/{path:path}", elsewhere, methods=methods)

@@ -133,21 +133,21 @@ def run_one_of_many(settings: Settings) -> None:
 
 def _until_it_leads(leadership: Leadership) -> int:
     """Whoever asks meanwhile is told who leads."""
-    app = create_standby_app(lambda: leadership.leader)
+    said = "none does yet: try again"
+    app = create_standby_app(lambda: said)
     server = uvicorn.Server(uvicorn.Config(app, uds=_socket(), log_level="warning", access_log=False))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    said = ""
     while True:
         try:
-            term, problem = leadership.seek(), ""
+            term = leadership.seek()
+            now = f"the one on {leadership.leader} does: ask there" if leadership.leader else said
         except GatewayError as error:
-            term, problem = None, str(error)
+            term, now = None, str(error)
         if term is not None:
             break
-        now = problem or f"the controller on {leadership.leader} leads"
         if now != said:
-            log.info("%s", now)
+            log.info("does not lead; %s", now)
         said = now
         time.sleep(EXCHANGE_S)
     server.should_exit = True

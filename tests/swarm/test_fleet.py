@@ -19,6 +19,7 @@ from bench.lab import DOMAIN, SITE
 from bench.load import Load, Target
 from bench.nodes import Node
 from bench.swarm import Swarm
+from gateway.adapters.leadership import LEADER
 from gateway.core.fleet import LEASE_S
 from tests.waiting import look_until
 
@@ -36,6 +37,7 @@ services:
       interval: 2s
     deploy: {{replicas: {REPLICAS}}}
 """
+RAFT_PORT = 2377
 SETTINGS = {"GATEWAY_OBSERVE_S": "0.5", "GATEWAY_KEEP_S": "0"}
 # Asks the gateway of a node from the node itself, again and again: when, and which release answered.
 ASK = f"""
@@ -146,6 +148,16 @@ def retired_at(fleet: Swarm) -> float:
     return float(next(entry["at"] for entry in timeline if entry["phase"] == "retiring"))
 
 
+def has_a_majority(nodes: list[Node]) -> bool:
+    return any(node.docker("node", "ls", "-q", check=False) for node in nodes)
+
+
+def leading(node: Node) -> str:
+    """As the managers have agreed: the node, and the controller's own number."""
+    asked = ("config", "inspect", "gateway.gateway", "--format", "{{json .Spec.Labels}}")
+    return str(json.loads(node.docker(*asked))[LEADER])
+
+
 def test_the_other_controller_finishes_what_the_first_began(
     live: Swarm, nodes: list[Node], app_images: dict[int, str]
 ) -> None:
@@ -177,3 +189,33 @@ def test_a_node_that_is_drained_costs_the_other_gateways_nothing(live: Swarm, no
         look_until(live.is_whole, within_s=180, every_s=1, what="every gateway serves")
     for one in every:
         assert lost(one.records) == []
+
+
+def test_a_controller_that_is_stopped_hands_over(live: Swarm) -> None:
+    """The next one need not wait until this one has been silent for long enough."""
+    container, node = live.leader()
+    before = leading(node)
+    node.docker("stop", container)
+    assert leading(node) != before
+    look_until(live.is_up, within_s=60, every_s=0.5, what="another controller leads")
+
+
+@pytest.mark.long
+def test_without_a_majority_nothing_is_ordered_and_every_gateway_serves(
+    live: Swarm, nodes: list[Node], app_images: dict[int, str]
+) -> None:
+    image = f"app={app_images[2]}"
+    with loads(nodes) as every:
+        with nodes[0].closed(RAFT_PORT), nodes[1].closed(RAFT_PORT):
+            look_until(lambda: not has_a_majority(nodes), within_s=60, every_s=0.5, what="no majority")
+            time.sleep(2 * LEASE_S)
+            refused = [live.ask(*one, "deploy", SITE, "--image", image) for one in live.controllers().items()]
+            time.sleep(2)
+        look_until(live.is_whole, within_s=180, every_s=1, what="every gateway serves")
+        assert (done := live.deploy(app_images[3])).good, done.answer
+    assert refused
+    assert all(not one.good for one in refused), refused
+    for one in every:
+        assert lost(one.records) == []
+        releases = [record.release for record in sorted(one.records, key=lambda r: r.sent)]
+        assert list(dict.fromkeys(releases)) == ["1", "3"]
