@@ -280,6 +280,7 @@ def test_the_steady_tests_come_before_everything_else_that_decides(text: str) ->
         "limit_conn",
         "limit_conn_dry_run",
         "root",
+        "error_page",  # for what nobody was reached for
         "open_file_cache",
         "open_file_cache_valid",
         # Whether it is closed is asked where it is not steady, and asked for nowhere else.

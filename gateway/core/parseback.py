@@ -77,7 +77,9 @@ def own_locations(site: Site, *, own_page: bool = False) -> tuple[str, ...]:
     if site.preview_token_file:
         assets += [f"location @{what}_{site.name}" for what in ("preview", "candidate")]
         assets += [f"location = /.gateway/preview/{site.name}"]
-    closed = [f"location @{what}_{site.name}" for what in ("live", "hold", "maintenance")]
+    proxying = site.proxying
+    again = () if proxying.protocol is Protocol.GRPC or proxying.stream_uploads else ("next",)
+    closed = [f"location @{what}_{site.name}" for what in ("live", "hold", "maintenance", *again)]
     pages = [f"location = /.gateway/maintenance/{site.name}"] if own_page else []
     return (*under, *assets, *closed, f"location = /.gateway/hold/{site.name}", *pages)
 
