@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -48,7 +49,18 @@ def slow(nodes: list[Node]) -> AbstractContextManager[list[Load]]:
     return load.loads([Target(node.ip, 80, DOMAIN, "/slow?ms=3000") for node in nodes], connections=1)
 
 
-def in_phase(fleet: Swarm, phase: str, node: Node) -> None:
+@dataclass
+class Loss:
+    node: Node
+    at: float = 0.0  # on the load's clock
+    then: float = 0.0  # seconds since the epoch
+
+    def happen(self) -> None:
+        self.at, self.then = time.perf_counter(), time.time()
+        self.node.kill()
+
+
+def in_phase(fleet: Swarm, phase: str, loss: Loss) -> None:
     """Wait until the deployment is in the phase, and lose the node then."""
     leader = fleet.leader()
 
@@ -58,10 +70,11 @@ def in_phase(fleet: Swarm, phase: str, node: Node) -> None:
 
     if phase == "cutover":
         look_until(lambda: reached("ready"), within_s=90, every_s=0.1, what="ready")
-        fleet.cli("switch", SITE, "--detach")
+        fleet.cli("switch", SITE, progress=lambda step: loss.happen() if step == phase else None)
+        return
     if phase not in SHORT:
         look_until(lambda: reached(phase), within_s=90, every_s=0.1, what=phase)
-    node.kill()
+    loss.happen()
 
 
 def phase_at(ended: dict[str, Any], at: float) -> str:
@@ -84,12 +97,12 @@ def test_a_deployment_ends_by_itself_and_no_more_than_what_was_in_flight_there_f
     _, leader = fleet.leader()
     victim = leader if leads else next(node for node in reversed(nodes) if node is not leader)
     others = [node for node in nodes if node is not victim]
+    loss = Loss(victim)
     staged = ["--stage"] if phase == "cutover" else []
     try:
         with slow(others), loads(others) as every:
             fleet.cli("deploy", SITE, "--image", f"app={app_images[2]}", "--detach", *staged)
-            in_phase(fleet, phase, victim)
-            killed_at, killed_then = time.perf_counter(), time.time()
+            in_phase(fleet, phase, loss)
             look_until(fleet.is_up, within_s=90, every_s=0.5, what="a controller leads")
             fleet.settled()
             time.sleep(1)
@@ -97,11 +110,11 @@ def test_a_deployment_ends_by_itself_and_no_more_than_what_was_in_flight_there_f
         live = {"succeeded": "2", "aborted": "1"}[ended["phase"]]
         failed = [record for one in every for record in lost(one.records)]
         answered = [sorted(one.records, key=lambda r: r.sent)[-1].release for one in every]
-        when = sorted({round(record.sent - killed_at, 1) for record in failed})
+        when = sorted({round(record.sent - loss.at, 1) for record in failed})
         print(f"{phase}: {ended['phase']}, {len(failed)} requests failed, sent {when} s after the loss")
-        assert phase_at(ended, killed_then) in (phase, SHORT.get(phase))
+        assert phase_at(ended, loss.then) in (phase, SHORT.get(phase))
         assert answered == [live] * len(others)
-        assert all(record.sent < killed_at + NOTICED_S for record in failed), failed
+        assert all(record.sent < loss.at + NOTICED_S for record in failed), failed
         assert len(failed) <= len(every) * 4, failed
     finally:
         if not victim.is_up:
