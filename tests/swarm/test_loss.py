@@ -16,6 +16,7 @@ from bench.lab import DOMAIN, SITE
 from bench.load import Load, Target
 from bench.nodes import Node
 from bench.swarm import Swarm
+from gateway.cli.terminal import WORDS
 from tests.swarm.test_fleet import STACK, loads
 from tests.waiting import look_until
 
@@ -31,6 +32,8 @@ SETTINGS = {
     "GATEWAY_KEEP_S": "4",
 }
 PHASES = ("starting", "probing", "cutover", "observing", "draining", "keeping", "retiring")
+# Those that an order of their own leads to, and which its progress tells of.
+STAGED = ("cutover", "draining")
 # Over in a moment: when one is seen it has passed. With what may come instead.
 SHORT = {"starting": "probing", "cutover": "observing"}
 # A request on a connection that was kept to a replica there: nginx keeps them for a second (site.conf.j2).
@@ -45,8 +48,8 @@ def fleet(nodes: list[Node], gateway_image: str) -> Iterator[Swarm]:
 
 
 def slow(nodes: list[Node]) -> AbstractContextManager[list[Load]]:
-    """A request that takes a while, again and again: a drain has something to wait for."""
-    return load.loads([Target(node.ip, 80, DOMAIN, "/slow?ms=3000") for node in nodes], connections=1)
+    """A request that outlasts the observation: a drain has something to wait for."""
+    return load.loads([Target(node.ip, 80, DOMAIN, "/slow?ms=12000") for node in nodes], connections=1)
 
 
 @dataclass
@@ -60,7 +63,7 @@ class Loss:
         self.node.kill()
 
 
-def in_phase(fleet: Swarm, phase: str, loss: Loss) -> None:
+def in_phase(fleet: Swarm, phase: str, loss: Loss, others: list[Node]) -> None:
     """Wait until the deployment is in the phase, and lose the node then."""
     leader = fleet.leader()
 
@@ -68,9 +71,10 @@ def in_phase(fleet: Swarm, phase: str, loss: Loss) -> None:
         running = fleet.ask(*leader, "status", SITE).answer["deployment"]
         return running is not None and running["phase"] == phase
 
-    if phase == "cutover":
+    if phase in STAGED:
         look_until(lambda: reached("ready"), within_s=90, every_s=0.1, what="ready")
-        fleet.cli("switch", SITE, progress=lambda step: loss.happen() if step == phase else None)
+        with slow(others):
+            fleet.cli("switch", SITE, progress=lambda step: loss.happen() if step == WORDS[phase] else None)
         return
     if phase not in SHORT:
         look_until(lambda: reached(phase), within_s=90, every_s=0.1, what=phase)
@@ -98,11 +102,11 @@ def test_a_deployment_ends_by_itself_and_no_more_than_what_was_in_flight_there_f
     victim = leader if leads else next(node for node in reversed(nodes) if node is not leader)
     others = [node for node in nodes if node is not victim]
     loss = Loss(victim)
-    staged = ["--stage"] if phase == "cutover" else []
+    staged = ["--stage"] if phase in STAGED else []
     try:
-        with slow(others), loads(others) as every:
+        with loads(others) as every:
             fleet.cli("deploy", SITE, "--image", f"app={app_images[2]}", "--detach", *staged)
-            in_phase(fleet, phase, loss)
+            in_phase(fleet, phase, loss, others)
             look_until(fleet.is_up, within_s=90, every_s=0.5, what="a controller leads")
             fleet.settled()
             time.sleep(1)
