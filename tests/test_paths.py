@@ -222,7 +222,7 @@ def test_nginx_s_refusal_of_either_file_is_the_site_s() -> None:
 def test_a_snippet_stands_in_the_site_s_own_locations() -> None:
     files = made({"blog": Snippet("deny all;")}).rendered().files
     assert next(d.name for d in syntax.parse(files["paths/blog.conf"])[0].block or ()) == "deny"
-    assert files["paths/blog.conf"].count("deny all;") == 3  # also for who was held
+    assert files["paths/blog.conf"].count("deny all;") == 4  # also for who was held, or is asked for again
     assert "deny" not in files[SHARED] + files["paths/shop.conf"] + files["sites/blog.conf"]
 
 
