@@ -73,8 +73,9 @@ class Swarm:
             for stack in [NAME, *(name for name in names if name != NAME)]:
                 alive[0].docker("stack", "rm", stack, check=False)
         for node in alive:
-            self._until(lambda node=node: not node.docker("ps", "-q").split(), f"{node.name} is empty")  # type: ignore[misc]
-            node.docker("volume", "rm", f"{NAME}_routing", check=False)
+            self._until(lambda node=node: _is_empty(node), f"{node.name} is empty")  # type: ignore[misc]
+            # With it goes which controller the gateway has obeyed last: the next one begins anew.
+            node.docker("volume", "rm", "-f", f"{NAME}_routing")
         if alive:
             alive[0].docker("secret", "rm", "gateway_token", check=False)
             configs = alive[0].docker("config", "ls", "-q").split()
@@ -160,6 +161,12 @@ class Swarm:
     def settled(self, site: str = SITE) -> None:
         """Nothing is left of the release before."""
         self._until(lambda: self.running(site) is None, f"{site} is settled")
+
+
+def _is_empty(node: Node) -> bool:
+    """Of all stacks: a container that has ended still holds its volume, and a network its name."""
+    label = ("--filter", "label=com.docker.stack.namespace")
+    return not node.docker("ps", "-aq", *label).split() + node.docker("network", "ls", "-q", *label).split()
 
 
 def _which(container: str, node: Node) -> dict[str, str]:

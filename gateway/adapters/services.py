@@ -57,8 +57,10 @@ class OnSwarm(OnDocker):
             return []
         every = self._every_task({"service": [service.id for service in services]})
         places: dict[Any, dict[Any, list[Task]]] = defaultdict(lambda: defaultdict(list))
+        each_node = {service.id for service in services if is_global(service)}
         for task in sorted(every, key=lambda task: str(task["CreatedAt"])):
-            place = task.get("Slot") or task.get("NodeID")
+            # A job's one place has no number, whichever node it is tried on.
+            place = task.get("NodeID") if task["ServiceID"] in each_node else task.get("Slot", 0)
             places[task["ServiceID"]][place].append(task)
         return [(service, _latest(places[service.id].values())) for service in services]
 
@@ -91,6 +93,10 @@ class OnSwarm(OnDocker):
 def of_stack(site: Site, slot: Slot) -> dict[str, str]:
     """The filter for all that belongs to the slot's stack."""
     return {"label": f"{NAMESPACE}={stack.project(site, slot)}"}
+
+
+def is_global(service: Service) -> bool:
+    return "Global" in service.attrs["Spec"]["Mode"]
 
 
 def labels_of(service: Service) -> Mapping[str, str]:

@@ -115,7 +115,14 @@ def _one(serving: Model, number: int, name: str, replica: Replica) -> Model:
 
 def _whole(model: Model, services: Model) -> Model:
     kept = {key: model[key] for key in ("networks", "volumes", "secrets", "configs") if model.get(key)}
+    if "networks" in kept:
+        kept["networks"] = {key: _apart(network) for key, network in kept["networks"].items()}
     return kept | {"services": services}
+
+
+def _apart(network: Mapping[str, Any]) -> Model:
+    """Not by the name that Compose gives it: the same site may still run there, on the same machine."""
+    return dict(network) if network.get("external") else {**network, "name": f"{network['name']}_swarm"}
 
 
 def _service(name: str, said: Mapping[str, Any]) -> Model:
