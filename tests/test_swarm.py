@@ -45,6 +45,17 @@ def test_a_service_s_own_networks_and_aliases_stay() -> None:
     }
 
 
+def test_a_network_is_not_named_as_compose_names_that_of_the_same_site_and_one_that_is_named_stays() -> None:
+    """A machine that becomes a Swarm's first one may still run the site by Compose."""
+    model = {
+        "services": {"app": {"image": "shop:1"}},
+        "networks": {"default": None, "data": {"name": "data", "external": True}},
+    }
+    networks = swarm.stack_file(model, "app", "shop-blue", "gw")["networks"]
+    assert networks["default"] == {"name": "shop-blue_default_swarm"}
+    assert networks["data"] == {"name": "data", "external": True}
+
+
 def test_other_services_keep_their_names_and_are_not_on_the_gateway_s_network() -> None:
     model = {"services": {"app": {"image": "a:1"}, "db": {"image": "b:1", "networks": {"default": None}}}}
     model = stack.for_slot(Release(1, "shop", model, {}), SITE, Slot.GREEN)

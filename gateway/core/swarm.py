@@ -86,7 +86,7 @@ def stack_file(
     model = deepcopy(model)
     services = {key: _service(key, each) for key, each in model["services"].items()}
     if service not in services:  # of a hook alone
-        return _whole(model, services)
+        return _whole(model, services, name)
     serving = services.pop(service)
     own = serving.get("networks") or {"default": None}
     serving["networks"] = {
@@ -100,7 +100,7 @@ def stack_file(
             f"{name}-{number}": _one(serving, number, name, replica) for number, replica in replicas.items()
         }
     )
-    file = _whole(model, {**services, **serve})
+    file = _whole(model, {**services, **serve}, name)
     file["networks"] = {**(file.get("networks") or {}), GATEWAY: {"name": network, "external": True}}
     return file
 
@@ -113,16 +113,15 @@ def _one(serving: Model, number: int, name: str, replica: Replica) -> Model:
     return service
 
 
-def _whole(model: Model, services: Model) -> Model:
+def _whole(model: Model, services: Model, name: str) -> Model:
     kept = {key: model[key] for key in ("networks", "volumes", "secrets", "configs") if model.get(key)}
     if "networks" in kept:
-        kept["networks"] = {key: _apart(network) for key, network in kept["networks"].items()}
+        # Not as Compose names them: the same site may still run there, on the same machine.
+        kept["networks"] = {
+            key: (said or {}) | {"name": (said or {}).get("name") or f"{name}_{key}_swarm"}
+            for key, said in kept["networks"].items()
+        }
     return kept | {"services": services}
-
-
-def _apart(network: Mapping[str, Any]) -> Model:
-    """Not by the name that Compose gives it: the same site may still run there, on the same machine."""
-    return dict(network) if network.get("external") else {**network, "name": f"{network['name']}_swarm"}
 
 
 def _service(name: str, said: Mapping[str, Any]) -> Model:
