@@ -20,6 +20,7 @@ STACK_FILE = ROOT / "compose" / "swarm" / "gateway.yaml"
 NAME = "gateway"
 UP_WITHIN_S, LOOK_S = 180.0, 0.3
 NOT_LEADING = 6
+OF_A_STACK = ("--filter", "label=com.docker.stack.namespace")
 
 
 class Swarm:
@@ -73,10 +74,12 @@ class Swarm:
             for stack in [NAME, *(name for name in names if name != NAME)]:
                 alive[0].docker("stack", "rm", stack, check=False)
         for node in alive:
-            self._until(lambda node=node: _is_empty(node), f"{node.name} is empty")  # type: ignore[misc]
+            self._until(lambda node=node: not _containers(node), f"{node.name} is empty")  # type: ignore[misc]
             # With it goes which controller the gateway has obeyed last: the next one begins anew.
             node.docker("volume", "rm", "-f", f"{NAME}_routing")
         if alive:
+            alive[0].docker("stack", "rm", NAME, check=False)  # its network, which all stacks were in
+            self._until(lambda: not _networks(alive[0]), "the networks are gone")
             alive[0].docker("secret", "rm", "gateway_token", check=False)
             configs = alive[0].docker("config", "ls", "-q").split()
             alive[0].docker("config", "rm", *configs, check=False)
@@ -163,10 +166,13 @@ class Swarm:
         self._until(lambda: self.running(site) is None, f"{site} is settled")
 
 
-def _is_empty(node: Node) -> bool:
-    """Of all stacks: a container that has ended still holds its volume, and a network its name."""
-    label = ("--filter", "label=com.docker.stack.namespace")
-    return not node.docker("ps", "-aq", *label).split() + node.docker("network", "ls", "-q", *label).split()
+def _containers(node: Node) -> list[str]:
+    """Of all stacks; one that has ended still holds its volume."""
+    return node.docker("ps", "-aq", *OF_A_STACK).split()
+
+
+def _networks(node: Node) -> list[str]:
+    return node.docker("network", "ls", "-q", *OF_A_STACK).split()
 
 
 def _which(container: str, node: Node) -> dict[str, str]:

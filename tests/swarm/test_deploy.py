@@ -143,5 +143,6 @@ def test_a_compose_site_moves_with_its_stack_file_and_its_variables(
         assert moved.code == 0, moved.out + moved.err
         done = deploy(gateway, app_images[2])
         assert done.code == 0, done.out + done.err
+        wait_for(lambda: gateway.phase() == "none", "the previous one is gone", timeout_s=90)
     assert load.lost() == []
     assert (composed.release(), gateway.release()) == ("1", "2")
