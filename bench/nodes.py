@@ -87,7 +87,8 @@ class Node:
             (self.folder / left).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "exec", ignore_errors=True)
         self.process = _engine(self)
-        _until(lambda: self.docker("version", "--format", "{{.Server.Version}}", check=False).strip() != "")
+        version = ("version", "--format", "{{.Server.Version}}")
+        await_that(lambda: self.docker(*version, check=False).strip() != "", f"{self.name}'s engine answers")
 
     def kill(self) -> None:
         """As by a power cut: nothing on it ends by itself."""
@@ -116,7 +117,8 @@ def swarm(count: int) -> Iterator[list[Node]]:
         token = first.docker("swarm", "join-token", "-q", "manager").strip()
         for node in nodes[1:]:
             node.docker("swarm", "join", "--advertise-addr", node.ip, "--token", token, f"{first.ip}:2377")
-        _until(lambda: first.docker("node", "ls", "-q", "--filter", "role=manager").count("\n") == count)
+        managers = ("node", "ls", "-q", "--filter", "role=manager")
+        await_that(lambda: first.docker(*managers).count("\n") == count, f"{count} managers")
         yield nodes
 
 
@@ -186,7 +188,7 @@ def _node(number: int, folder: Path) -> Iterator[Node]:
         run("ip", "link", "del", link, check=False)
         run("ip", "netns", "del", name, check=False)
         shutil.rmtree(data, ignore_errors=True)
-        _until(lambda: _are_gone(name))
+        await_that(lambda: _are_gone(name), f"nothing runs in {name}")
 
 
 def _engine(node: Node) -> subprocess.Popen[bytes]:
@@ -218,9 +220,12 @@ def _are_gone(group: str) -> bool:
     return not left
 
 
-def _until(holds: Callable[[], bool], within_s: float = UP_WITHIN_S) -> None:
+def await_that(
+    holds: Callable[[], bool], what: str, *, within_s: float = UP_WITHIN_S, every_s: float = LOOK_S
+) -> None:
+    """Raises Broken with what was waited for."""
     until = time.monotonic() + within_s
     while not holds():
         if time.monotonic() > until:
-            raise Broken(f"not within {within_s:g} s")
-        time.sleep(LOOK_S)
+            raise Broken(f"not within {within_s:g} s: {what}")
+        time.sleep(every_s)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import secrets
 import tempfile
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -14,13 +13,30 @@ from typing import Any
 import yaml
 
 from bench.lab import CLI, DOMAIN, ROOT, SITE, Broken, Outcome, order, run
-from bench.nodes import HERE, Node
+from bench.nodes import HERE, Node, await_that
 
 STACK_FILE = ROOT / "compose" / "swarm" / "gateway.yaml"
 NAME = "gateway"
 UP_WITHIN_S, LOOK_S = 180.0, 0.3
 NOT_LEADING = 6
 OF_A_STACK = ("--filter", "label=com.docker.stack.namespace")
+
+
+def app_stack(replicas: int, *, boot_s: float, **deploy: Any) -> str:
+    """A stack file of compose/demo's application; its image comes with each deploy."""
+    check = {
+        "test": ["CMD", "python3", "-IS", "/app.py", "--check"],
+        "start_period": "5s",
+        "start_interval": "200ms",
+        "interval": "2s",
+    }
+    app = {
+        "image": "nothing:1",
+        "environment": {"BOOT_S": f"{boot_s:g}"},
+        "healthcheck": check,
+        "deploy": {"replicas": replicas, **deploy},
+    }
+    return json.dumps({"services": {"app": app}})
 
 
 class Swarm:
@@ -99,12 +115,11 @@ class Swarm:
             return len(self.controllers()) > 1 and not any("problems" in line for line in lines)
         return False
 
-    def _until(self, holds: Callable[[], bool], what: str, within_s: float = UP_WITHIN_S) -> None:
-        until = time.monotonic() + within_s
-        while not holds():
-            if time.monotonic() > until:
-                raise Broken(f"not within {within_s:g} s: {what}\n{self.report()}")
-            time.sleep(LOOK_S)
+    def _until(self, holds: Callable[[], bool], what: str) -> None:
+        try:
+            await_that(holds, what, within_s=UP_WITHIN_S, every_s=LOOK_S)
+        except Broken as error:
+            raise Broken(f"{error}\n{self.report()}") from None
 
     def report(self) -> str:
         """What there is, for people."""

@@ -14,27 +14,14 @@ from bench.analysis import Record, lost
 from bench.lab import SITE, Broken, finish, say
 from bench.load import Load, Target
 from bench.nodes import Node, published, registry, swarm
-from bench.swarm import Swarm
+from bench.swarm import Swarm, app_stack
 from bench.swarm_compare import Row, by_swarm, measured, table, told
 
 NODES, REPLICAS, CLIENTS = 3, 6, 8
 BLUE_GREEN, CANARY = 20, 5
 STEPS, ROLLED = "steps", "rolled"
 OBSERVE_S = 0.2
-STACK = f"""
-services:
-  app:
-    image: app:1
-    environment: {{BOOT_S: "0.2"}}
-    healthcheck:
-      test: ["CMD", "python3", "-IS", "/app.py", "--check"]
-      start_period: 5s
-      start_interval: 200ms
-      interval: 2s
-    deploy:
-      replicas: {REPLICAS}
-      update_config: {{parallelism: 2, monitor: 1s}}
-"""
+STACK = app_stack(REPLICAS, boot_s=0.2, update_config={"parallelism": 2, "monitor": "1s"})
 SETTINGS = {
     "GATEWAY_SITE": "",
     "GATEWAY_DOMAIN": "",

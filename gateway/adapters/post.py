@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from gateway.adapters.routing import write_durably
+from gateway.adapters.durable import write_durably
 from gateway.core.fleet import Post
 from gateway.errors import Failed
 from gateway.wire import from_wire, to_wire
@@ -38,6 +38,4 @@ class PostFile:
             return 0.0
 
     def lease(self, until: float) -> None:
-        new = self._lease.with_suffix(".new")
-        new.write_text(f"{until}\n")
-        new.replace(self._lease)
+        write_durably(self._lease, str(until))

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
+from gateway.adapters.durable import write_durably
 from gateway.core.admission import Admission, Door, Ordered
 from gateway.core.model import Routing, Site, Slot
 from gateway.errors import Failed
@@ -331,19 +332,3 @@ def _read(file: Path, parse: Callable[[str], T], missing: T) -> T:
         return missing
     except (Failed, OSError, ValueError) as error:
         raise Failed(f"{file} can't be read: {error}") from error
-
-
-def write_durably(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    new = file.parent / f".{file.name}.new"
-    with new.open("w") as opened:
-        opened.write(f"{text}\n")
-        opened.flush()
-        os.fsync(opened.fileno())
-    new.replace(file)
-    # The rename itself is durable only when the directory is (man 2 fsync).
-    directory = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(directory)
-    finally:
-        os.close(directory)

@@ -6,6 +6,8 @@ import json
 from collections.abc import Collection
 from pathlib import Path
 
+from gateway.adapters.durable import write_durably
+
 
 class WaitingFile:
     """A site that waits keeps its configuration, also while the controller is away."""
@@ -26,9 +28,6 @@ class WaitingFile:
         """True when it is news."""
         if frozenset(names) == self():
             return False
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        new = self._file.with_suffix(".new")
-        new.write_text(json.dumps(sorted(names)))
-        new.replace(self._file)
+        write_durably(self._file, json.dumps(sorted(names)))
         self._known = frozenset(names)
         return True

@@ -18,25 +18,13 @@ from bench.analysis import lost
 from bench.lab import DOMAIN, SITE
 from bench.load import Load, Target
 from bench.nodes import Node
-from bench.swarm import Swarm
+from bench.swarm import Swarm, app_stack
 from gateway.adapters.leadership import LEADER
 from gateway.core.fleet import LEASE_S
 from tests.waiting import look_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.timeout(600)]
 REPLICAS = 3
-STACK = f"""
-services:
-  app:
-    image: nothing:1
-    environment: {{BOOT_S: "0.2"}}
-    healthcheck:
-      test: ["CMD", "python3", "-IS", "/app.py", "--check"]
-      start_period: 5s
-      start_interval: 200ms
-      interval: 2s
-    deploy: {{replicas: {REPLICAS}}}
-"""
 RAFT_PORT = 2377
 SETTINGS = {"GATEWAY_OBSERVE_S": "0.5", "GATEWAY_KEEP_S": "0"}
 # Asks the gateway of a node from the node itself, again and again: when, and which release answered.
@@ -59,7 +47,7 @@ while True:
 
 @pytest.fixture(scope="module")
 def fleet(nodes: list[Node], gateway_image: str) -> Iterator[Swarm]:
-    with Swarm(nodes, gateway_image, STACK, SETTINGS) as fleet:
+    with Swarm(nodes, gateway_image, app_stack(REPLICAS, boot_s=0.2), SETTINGS) as fleet:
         yield fleet
 
 

@@ -15,13 +15,12 @@ from bench.analysis import lost
 from bench.lab import DOMAIN, SITE
 from bench.load import Load, Target
 from bench.nodes import Node
-from bench.swarm import Swarm
+from bench.swarm import Swarm, app_stack
 from gateway.cli.terminal import WORDS
-from tests.swarm.test_fleet import STACK, loads
+from tests.swarm.test_fleet import REPLICAS, loads
 from tests.waiting import look_until
 
 pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(900)]
-SLOW_STACK = STACK.replace('BOOT_S: "0.2"', 'BOOT_S: "4"')
 # So that each phase lasts long enough to be met.
 SETTINGS = {
     "GATEWAY_PROBE_INTERVAL_S": "0.3",
@@ -43,7 +42,7 @@ ENDS_WITHIN_S = 180.0
 
 @pytest.fixture(scope="module")
 def fleet(nodes: list[Node], gateway_image: str) -> Iterator[Swarm]:
-    with Swarm(nodes, gateway_image, SLOW_STACK, SETTINGS) as fleet:
+    with Swarm(nodes, gateway_image, app_stack(REPLICAS, boot_s=4), SETTINGS) as fleet:
         yield fleet
 
 
