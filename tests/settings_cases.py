@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import pytest
 
 from gateway.errors import SettingsInvalid
 from gateway.settings import parse
+from gateway.settings.places import Claim
 from gateway.settings.table import VARIABLES
 from gateway.settings.variable import Scope
 
@@ -19,6 +22,11 @@ TWO = {
 }
 PER_SITE = [var.name for var in VARIABLES if var.scope is not Scope.GATEWAY]
 INJECTION = "a.test; location /pwn { alias /etc/; } set $x 1"
+
+
+def held_by(**places: Claim) -> Callable[[str], Iterable[Claim]]:
+    """What each of the sites named has now."""
+    return lambda name: [places[name]] if name in places else []
 
 
 def problems(env: dict[str, str]) -> tuple[str, ...]:

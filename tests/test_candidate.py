@@ -17,7 +17,8 @@ from gateway.agent.composing import compose
 from gateway.agent.texts import Certificates, SiteTexts
 from gateway.agent.trial import first_refused
 from gateway.core.roster import Standing
-from gateway.settings.sources import SiteFile, desire
+from gateway.settings.places import SiteFile
+from gateway.settings.sources import desire
 
 PLACE = Place(routing_dir="/r")
 BROKEN = Snippet("load_module x;")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gateway.adapters.folder import LARGEST_BYTES, LARGEST_PAGE_BYTES, Folder, Texts, merged, read_folder
-from gateway.settings.sources import SiteFile
+from gateway.adapters.folder import LARGEST_BYTES, LARGEST_PAGE_BYTES, Folder, SiteFiles, merged, read_folder
+from gateway.settings.places import SiteFile
 
 
 def read(tmp_path: Path, files: dict[str, str | bytes]) -> Folder:
@@ -109,14 +109,19 @@ def test_the_environment_wins_over_the_env_file_unless_it_is_empty(tmp_path: Pat
     assert merged(found.variables, {"A": "env", "B": ""}) == {"A": "env", "B": "file", "C": "file"}
 
 
-def test_what_is_known_of_a_text_is_used_for_that_very_text_only(tmp_path: Path) -> None:
-    known = Texts()
+def test_what_is_known_of_a_file_is_used_while_its_text_stays(tmp_path: Path) -> None:
+    known = SiteFiles()
     (tmp_path / "sites").mkdir()
+    found = []
     for content in ("A=1", "A=2", "A=2"):
         (tmp_path / "sites" / "shop.env").write_text(content)
         (site,) = read_folder(tmp_path, known=known).files or ()
         assert site.values == {"A": content[-1]}
-        assert list(known) == [content]
+        found.append(site)
+    assert found[1] is found[2]
+    (tmp_path / "sites" / "shop.env").rename(tmp_path / "sites" / "blog.env")
+    read_folder(tmp_path, known=known)
+    assert list(known) == ["blog"]
 
 
 def test_a_maintenance_page_is_for_one_site_or_for_all_others(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 from gateway.adapters.folder import Snippet
 from gateway.agent import texts
 from gateway.settings import checks, parsing
+from gateway.settings.places import SiteFile
 from gateway.settings.rules import Rule
-from gateway.settings.sources import SiteFile
 from gateway.settings.table import PREFIX, VARIABLES
 from tests.fuzz import holds, snippets, told, twin, written
 from tests.fuzz.cases import Case

@@ -22,7 +22,8 @@ from gateway.core.parseback import INSIDE, Frame, differences, halves, shared_di
 from gateway.core.roster import Standing
 from gateway.core.servers import Act, Shared, servers, shared
 from gateway.core.serving import Certificate, HttpsMethod, Tls
-from gateway.settings.sources import SiteFile, desire
+from gateway.settings.places import SiteFile
+from gateway.settings.sources import desire
 
 PLACE = Place(conf_dir="/c", routing_dir="/r", tls_dir="/t")
 FRAME = Frame(80, PLACE.edge, "/t", "/r", PLACE.conf_dir, PLACE.run_dir)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gateway.core.serving import HttpsMethod, Protocol
 from gateway.settings import parse
-from gateway.settings.sources import SiteFile, desire
+from gateway.settings.places import SiteFile
+from gateway.settings.sources import desire
 from tests.settings_cases import ONE, TWO, only_problem, problems
 
 THEIRS = {"VIRTUAL_HOST": "a.test,*.a.test", "VIRTUAL_PORT": "8000", "GATEWAY_UPSTREAM": "app"}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import pytest
 
 from gateway.settings import parse
-from gateway.settings.sources import Claim, Desired, SiteFile, desire
+from gateway.settings.places import Claim, SiteFile
+from gateway.settings.sources import Desired, desire
 from gateway.settings.table import PATH_PREFIX
-from tests.settings_cases import problems
+from tests.settings_cases import held_by, problems
 
 TWO = {
     "GATEWAY_SITES": "shop,blog",
@@ -131,29 +130,29 @@ def test_a_site_alone_says_how_it_is_to_be_shared() -> None:
 
 
 @pytest.mark.parametrize(
-    ("holders", "wanted", "passing"),
+    ("has", "wanted", "passing"),
     [
         # What was all of one site's is shared in two steps: its last good configuration has all of it.
-        ({("x.test", None): "a"}, {"a": "/"}, True),
-        ({("x.test", "/"): "a"}, {"a": "/", "b": "/b"}, False),
+        (("x.test", None), {"a": "/"}, True),
+        (("x.test", "/"), {"a": "/", "b": "/b"}, False),
     ],
 )
 def test_another_gets_its_part_once_nginx_runs_the_first_with_less(
-    holders: Mapping[Claim, str],
+    has: Claim,
     wanted: dict[str, str],
     passing: bool,  # noqa: FBT001
 ) -> None:
-    found = desire({}, [site("a", "/"), site("b", "/b")], holders=holders)
+    found = desire({}, [site("a", "/"), site("b", "/b")], held=held_by(a=has))
     assert (paths(found), found.passing) == (wanted, passing)
 
 
 def test_a_domain_that_others_have_parts_of_is_not_taken_back_whole() -> None:
-    found = desire({}, [site("a"), site("b", "/b")], holders={("x.test", "/"): "a", ("x.test", "/b"): "b"})
+    found = desire({}, [site("a"), site("b", "/b")], held=held_by(a=("x.test", "/"), b=("x.test", "/b")))
     assert why(found) == {"a": "DOMAIN: 'x.test' is the domain of b"}
 
 
 def test_a_site_whose_file_has_a_mistake_holds_its_path_and_no_more() -> None:
     broken = site("b", "/b", KEEP_S="x")
-    found = desire({}, [site("a", "/"), site("c", "/b"), broken], holders={("x.test", "/b"): "b"})
+    found = desire({}, [site("a", "/"), site("c", "/b"), broken], held=held_by(b=("x.test", "/b")))
     assert (paths(found), sorted(found.refused)) == ({"a": "/"}, ["b", "c"])
     assert (found.refused["b"].domains, found.refused["b"].path) == (("x.test",), "/b")

@@ -6,8 +6,9 @@ import pytest
 
 from gateway.errors import SettingsInvalid
 from gateway.settings.parsing import at_start, parse_site
-from gateway.settings.sources import Desired, Known, SiteFile, desire
-from tests.settings_cases import INJECTION, ONE, TWO
+from gateway.settings.places import SiteFile
+from gateway.settings.sources import Desired, Known, desire
+from tests.settings_cases import INJECTION, ONE, TWO, held_by
 
 
 def file(name: str, domain: str = "", **more: str) -> SiteFile:
@@ -99,19 +100,24 @@ def test_of_two_files_with_a_domain_the_later_by_name_is_refused() -> None:
 
 
 def test_but_who_has_the_domain_now_keeps_it() -> None:
-    found = desire({}, [file("a", "x.test"), file("b", "x.test")], holders={("x.test", None): "b"})
+    found = desire({}, [file("a", "x.test"), file("b", "x.test")], held=held_by(b=("x.test", None)))
     assert domains(found) == {"b": ("x.test",)}
 
 
 def test_also_while_its_own_file_has_a_mistake() -> None:
     broken = file("b", "x.test", KEEP_S="x")
-    found = desire({}, [file("a", "x.test"), broken], holders={("x.test", None): "b"})
+    found = desire({}, [file("a", "x.test"), broken], held=held_by(b=("x.test", None)))
     assert domains(found) == {}
     assert reasons(found)["a"] == "DOMAIN: 'x.test' is the domain of b"
 
 
+def test_also_when_its_own_file_says_no_more_which_it_is() -> None:
+    found = desire({}, [file("a", "x.test"), SiteFile("b", {})], held=held_by(b=("x.test", None)))
+    assert reasons(found)["a"] == "DOMAIN: 'x.test' is the domain of b"
+
+
 def test_a_domain_of_the_environment_s_site_is_never_a_file_s() -> None:
-    found = desire(ONE, [file("a", "shop.example.com")], holders={("shop.example.com", None): "a"})
+    found = desire(ONE, [file("a", "shop.example.com")], held=held_by(a=("shop.example.com", None)))
     assert reasons(found) == {"a": "DOMAIN: 'shop.example.com' is the domain of site"}
 
 

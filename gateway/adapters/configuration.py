@@ -89,7 +89,7 @@ class GoodFiles:
         """Remember these, in place of what was remembered of the same sites."""
         known = self.all()
         for name, each in good.items():
-            if known.get(name) != each:
+            if (before := known.get(name)) is not each and before != each:
                 self._write(name, each)
         self._read = {**known, **good}
 

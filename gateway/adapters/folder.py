@@ -11,7 +11,7 @@ from stat import S_ISREG
 
 from dotenv.parser import parse_stream
 
-from gateway.settings.sources import SiteFile
+from gateway.settings.places import SiteFile
 
 LARGEST_BYTES = 1 << 20
 LARGEST_PAGE_BYTES = 256 << 10
@@ -53,25 +53,24 @@ class Folder:
     pages: Pages = field(default_factory=Pages)
 
 
-class Texts(dict[str, tuple[dict[str, str], list[str]]]):
-    """What each site file's text says, as it was last read."""
+class SiteFiles(dict[str, tuple[str, SiteFile]]):
+    """By site, its file's text when it was last read, and what that says: the very same while it stays."""
 
 
-def read_folder(path: Path, *, env_file: Path | None = None, known: Texts | None = None) -> Folder:
+def read_folder(path: Path, *, env_file: Path | None = None, known: SiteFiles | None = None) -> Folder:
     """What lies there now; a folder that is missing is empty. `known`: brought up to date."""
     env_file = env_file or path / ".env"
-    known = Texts() if known is None else known
     variables, problems = _variables(env_file) if env_file.exists() else ({}, [])
     problems = [f"{env_file.name}: {problem}" for problem in problems]
     templates = {}
     for file in _files(path / "templates", ".j2"):
         try:
-            templates[file.name] = _text(file)
+            templates[file] = _text(f"{path}/templates/{file}")
         except ValueError as error:
-            problems.append(f"templates/{file.name}: {error}")
+            problems.append(f"templates/{file}: {error}")
     return Folder(
         variables,
-        tuple(_site_files(path / "sites", Texts() if known is None else known))
+        tuple(_site_files(path / "sites", SiteFiles() if known is None else known))
         if (path / "sites").is_dir()
         else None,
         _snippets(path / "snippets"),
@@ -98,17 +97,21 @@ def merged(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str
     return dict(variables) | {name: raw for name, raw in environ.items() if raw or name not in variables}
 
 
-def _site_files(path: Path, known: Texts) -> Iterator[SiteFile]:
-    read = Texts()
+def _site_files(path: Path, known: SiteFiles) -> Iterator[SiteFile]:
+    read = SiteFiles()
     for file in _files(path, ".env"):
-        name = file.name.removesuffix(".env")
+        name = file.removesuffix(".env")
         try:
-            text = _text(file)
+            text = _text(f"{path}/{file}")
         except ValueError as error:
             yield SiteFile(name, {}, (str(error),))
             continue
-        values, problems = read[text] = known[text] if text in known else _parsed(text)
-        yield SiteFile(name, values, tuple(problems))
+        before = known.get(name)
+        if before is None or before[0] != text:
+            values, problems = _parsed(text)
+            before = text, SiteFile(name, values, tuple(problems))
+        read[name] = before
+        yield before[1]
     known.clear()
     known.update(read)
 
@@ -117,11 +120,11 @@ def _snippets(path: Path) -> dict[str, Snippet]:
     found: dict[str, Snippet] = {}
     for suffix in (".conf", ".conf.j2"):
         for file in _files(path, suffix):
-            name = file.name.removesuffix(suffix)
+            name = file.removesuffix(suffix)
             try:
-                snippet = Snippet(_text(file), is_template=suffix == ".conf.j2")
+                snippet = Snippet(_text(f"{path}/{file}"), is_template=suffix == ".conf.j2")
             except ValueError as error:
-                snippet = Snippet(problem=f"snippets/{file.name}: {error}")
+                snippet = Snippet(problem=f"snippets/{file}: {error}")
             if name in found:
                 snippet = Snippet(problem=f"snippets/{name}.conf and {name}.conf.j2: only one of them may be")
             found[name] = snippet
@@ -131,29 +134,29 @@ def _snippets(path: Path) -> dict[str, Snippet]:
 def _pages(path: Path) -> Pages:
     """`maintenance.html`, and one for a site: `maintenance/<site>.html`."""
     texts, problems = {}, []
-    named = {file.name.removesuffix(".html"): file for file in _files(path / "maintenance", ".html")}
+    named = {f.removesuffix(".html"): f"maintenance/{f}" for f in _files(path / "maintenance", ".html")}
     if (path / "maintenance.html").exists():
-        named[""] = path / "maintenance.html"
+        named[""] = "maintenance.html"
     for site, file in named.items():
         try:
-            texts[site] = _text(file, LARGEST_PAGE_BYTES)
+            texts[site] = _text(f"{path}/{file}", LARGEST_PAGE_BYTES)
         except ValueError as error:
-            problems.append(f"{file.relative_to(path)}: {error}")
+            problems.append(f"{file}: {error}")
     return Pages(texts, tuple(problems))
 
 
-def _files(path: Path, suffix: str) -> list[Path]:
-    """By name; without hidden ones, which editors and mounts leave."""
+def _files(path: Path, suffix: str) -> list[str]:
+    """Their names; without hidden ones, which editors and mounts leave."""
     if not path.is_dir():
         return []
-    found = (f for f in path.iterdir() if f.name.endswith(suffix) and not f.name.startswith("."))
-    return sorted(found, key=lambda file: file.name)
+    found = (entry.name for entry in os.scandir(path))
+    return sorted(name for name in found if name.endswith(suffix) and not name.startswith("."))
 
 
-def _text(file: Path, largest: int = LARGEST_BYTES) -> str:
+def _text(file: str, largest: int = LARGEST_BYTES) -> str:
     """Raises ValueError with why it can't be read."""
     try:
-        with FileIO(str(file), opener=_without_waiting) as content:
+        with FileIO(file, opener=_without_waiting) as content:
             stat = os.fstat(content.fileno())
             if not S_ISREG(stat.st_mode):
                 raise ValueError("is no file")
@@ -177,7 +180,7 @@ def _without_waiting(file: str, flags: int) -> int:
 def _variables(file: Path) -> tuple[dict[str, str], list[str]]:
     """KEY=VALUE lines. What refers to other variables ($NAME) is left as it stands."""
     try:
-        text = _text(file)
+        text = _text(str(file))
     except ValueError as error:
         return {}, [str(error)]
     return _parsed(text)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import resource
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -82,10 +82,25 @@ def frame_of(place: Place) -> Frame:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """The generation's name, which is a hash of its content, and its files: relative path -> text."""
+    """The generation's name, which is a hash of its content, and its files: relative path -> text.
+
+    `pairs`: the digests of the certificates that it names.
+    """
 
     generation: str
     files: Mapping[str, str]
+    pairs: frozenset[str] = frozenset()
+
+
+class _Own:
+    """A site's text on its way into files. Of thousands of sites it is made once for each text."""
+
+    def __init__(self, name: str, text: str, *, https_port: int) -> None:
+        self.text = text
+        self.files = [(f, part) for f, part in zip(files_of(name), halves(text), strict=True) if part]
+        self.digest = _digest((name, text))
+        self.pairs = _pairs_in(text)
+        self.https = f"listen {https_port} ssl;" in text
 
 
 class _Compiled(BytecodeCache):
@@ -129,6 +144,7 @@ class Renderer:
         replaceable = {name: text for name, text in self._own.items() if name != "main.conf.j2"}
         self._environment = self._shipped.overlay(loader=ChoiceLoader([DictLoader(replaceable), shipped]))
         self._http = lru_cache(maxsize=16)(self._render_http)  # most changes are of one site alone
+        self._own_texts: dict[str, _Own] = {}
         self._failed: dict[str, RenderError] = {}  # own templates that were ended: not waited for again
 
     def is_for(self, place: Place, own: Mapping[str, str]) -> bool:
@@ -179,26 +195,34 @@ class Renderer:
         )
         patience_s = f"{max(patience, default=0) + 5:.0f}"
         main = self._shipped.get_template("main.conf.j2").render(patience_s=patience_s)
-        files: dict[str, str] = {}
-        for name, text in sorted(own.items()):
-            parts = zip(files_of(name), halves(text), strict=True)
-            files |= {file: part for file, part in parts if part}
-        files |= {f"{PAGES}/{name}.html": page for name, page in sorted((pages or {}).items())}
+        texts = self._own_of(own)
         http = self._http(
             shares=tuple(sorted({share for site in sites for share in _shares(site)})),
             rolling=any(site.strategy is Strategy.ROLLING for site in sites),
             sessions=any(site.session_timeout_s for site in sites),
-            https=any(one.server.answer.certificate for one in together)
-            or any(f"listen {self._place.edge.https_port} ssl;" in text for text in own.values()),
+            https=any(one.server.answer.certificate for one in together) or any(own.https for own in texts),
             cleartext_http2=any(site.proxying.protocol is Protocol.GRPC for site in sites),
         )
-        files = {"main.conf": main, "http.conf": http, **files}
+        files = {"main.conf": main, "http.conf": http}
         if together:
             files[SHARED] = self._together(together)
-        content = (f"{name}\0{text}" for name, text in files.items())
-        generation = hashlib.sha256("\0".join(content).encode()).hexdigest()[:GENERATION_CHARS]
-        named = {name: text.replace(UNNAMED, generation) for name, text in files.items() if name in OF_ALL}
-        return Rendered(generation, files | named)
+        pairs = frozenset().union(*map(_pairs_in, files.values()), *(own.pairs for own in texts))
+        files |= {f"{PAGES}/{name}.html": page for name, page in sorted((pages or {}).items())}
+        content = (part for file in files.items() for part in file)
+        generation = _digest((*content, *(own.digest for own in texts)))[:GENERATION_CHARS]
+        files |= {name: files[name].replace(UNNAMED, generation) for name in OF_ALL if name in files}
+        files.update(file for own in texts for file in own.files)
+        return Rendered(generation, files, pairs)
+
+    def _own_of(self, own: Mapping[str, str]) -> list[_Own]:
+        before, now = self._own_texts, {}
+        for name, text in sorted(own.items()):
+            known = before.get(name)
+            if known is None or known.text != text:
+                known = _Own(name, text, https_port=self._place.edge.https_port)
+            now[name] = known
+        self._own_texts = now
+        return list(now.values())
 
     def _render_http(self, **shared: Any) -> str:
         return self._rendered("http.conf.j2", generation=UNNAMED, conf_dir=self._unnamed_dir, **shared)
@@ -268,6 +292,15 @@ def _render_error(template: str, error: Exception) -> RenderError:
 
 def _whole_lines(text: str) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
+
+
+def _digest(parts: Iterable[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _pairs_in(text: str) -> frozenset[str]:
+    # An expression that looks for 32 digits anywhere takes longer than all else for thousands of sites.
+    return frozenset(before[-32:] for before in text.split(".crt")[:-1])
 
 
 def files_of(site: str) -> tuple[str, str]:

@@ -191,7 +191,7 @@ class RoutingFiles:
                 self._settle(site)
 
     def _shown_sites(self) -> list[str]:
-        return [path.name for path in self._live.iterdir() if path.is_symlink() and path.name[0] != "."]
+        return [entry.name for entry in os.scandir(self._live) if entry.is_symlink() and entry.name[0] != "."]
 
     def ordered_sites(self) -> list[str]:
         """Of which a routing, or who is let in, was ordered."""
@@ -255,10 +255,13 @@ class RoutingFiles:
             if gone.name not in names and gone not in (self._states, self._away):
                 gone.unlink()
 
-    def show_if_missing(self, site: str) -> None:
-        """For a site that is new while nginx runs. Raises Failed."""
-        if not (self._live / site).is_symlink():
-            self._show(site, self._due(self.kept(site)))
+    def show_missing(self, sites: Iterable[str]) -> None:
+        """For those that are new while nginx runs. Raises Failed."""
+        self._live.mkdir(parents=True, exist_ok=True)
+        there = set(self._shown_sites())
+        for site in sites:
+            if site not in there:
+                self._show(site, self._due(self.kept(site)))
 
     def shown(self, site: str) -> Shown:
         """What nginx finds for a request. Raises Failed."""

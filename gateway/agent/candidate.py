@@ -20,7 +20,8 @@ from gateway.core.roster import Entry, Roster, Standing
 from gateway.core.servers import Shared, shared
 from gateway.errors import SettingsInvalid
 from gateway.settings.parsing import Wanted, parse_site
-from gateway.settings.sources import Desired, Owners, Refused
+from gateway.settings.places import Owners, Refused
+from gateway.settings.sources import Desired
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,24 +52,26 @@ class Candidate:
         self._pages = pages
         self._texts, self._renderer, self._desired, self._good = texts, renderer, desired, good
         self.certificates = certificates
-        self._owners = Owners()
-        for wanted in desired.wanted.values():
-            for host in wanted.site.hosts:
-                self._owners.claim(host, wanted.site.path, wanted.site.name)
+        self._owners: Owners | None = None  # until somebody's last good is asked for
         self._parts: dict[str, Part] = {}
         self.problems: tuple[str, ...] = ()  # of no site; they keep nothing from going live
 
     def add(self, wanted: Wanted, snippet: Snippet) -> None:
         """As configured, or a step down when it has a mistake."""
-        site = wanted.site
+        name = wanted.site.name
+        # With all that its text depends on.
+        key = (wanted, snippet, self.certificates.usable(wanted.site), self._pages.of(name) is not None)
         try:
-            said = self._texts.snippet(site, snippet)
-            text = self._text(site, said)
+            self._parts[name] = self._texts.once(name, key, lambda: self._current(wanted, snippet))
         except Mistake as mistake:
-            self.demote(site.name, *mistake.reasons)
-            return
+            self.demote(name, *mistake.reasons)
+
+    def _current(self, wanted: Wanted, snippet: Snippet) -> Part:
+        site = wanted.site
+        said = self._texts.snippet(site, snippet)
+        text = self._text(site, said)
         entry = Entry(site.name, Standing.CURRENT, site, site.addresses)
-        self._parts[site.name] = Part(entry, text, Good(wanted.variables, said, text), site)
+        return Part(entry, text, Good(wanted.variables, said, text), site)
 
     def _text(self, site: Site, snippet: str) -> str:
         own_page = self._pages.of(site.name) is not None
@@ -155,13 +158,22 @@ class Candidate:
             site = parse_site(name, good.variables, {}).site
         except SettingsInvalid:
             return None
-        if any(self._owners.claim(host, site.path, name) is not None for host in site.hosts):
+        owners = self._owned()
+        if any(owners.claim(host, site.path, name) is not None for host in site.hosts):
             return None
         try:  # with the certificates and templates of today, where that is possible
             text = self._text(site, good.snippet)
         except Mistake:
             text = good.text
         return Part(Entry(name, standing, site, site.addresses, reasons), text, at=site)
+
+    def _owned(self) -> Owners:
+        if self._owners is None:
+            self._owners = Owners()
+            for wanted in self._desired.wanted.values():
+                for host in wanted.site.hosts:
+                    self._owners.claim(host, wanted.site.path, wanted.site.name)
+        return self._owners
 
     def _unavailable(self, name: str, reasons: tuple[str, ...]) -> Part:
         if name in self._desired.wanted:

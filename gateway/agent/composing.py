@@ -15,20 +15,27 @@ from gateway.agent.candidate import Candidate
 from gateway.agent.texts import Certificates, SiteTexts
 from gateway.errors import SettingsInvalid
 from gateway.settings import Settings
-from gateway.settings.sources import Claim, Desired, Known, desire
+from gateway.settings.places import Claim
+from gateway.settings.sources import Desired, Known, desire
 from gateway.settings.table import AT_START, PATH_PREFIX
+
+NO_SNIPPET = Snippet()
 
 
 def read_desired(
-    folder: Folder, environ: Mapping[str, str], holders: Mapping[Claim, str], known: Known
+    folder: Folder, environ: Mapping[str, str], good: Mapping[str, Good], known: Known
 ) -> Desired:
     """Raises SettingsInvalid with every problem of the environment and .env."""
     problems = list(folder.problems)
     for name in AT_START:
         if name in folder.variables:
             problems.append(f".env: {name} is read at the start: set it in the environment")
+
+    def held(site: str) -> list[Claim]:
+        return _places(good[site].variables) if site in good else []
+
     try:
-        desired = desire(merged(folder.variables, environ), folder.files, holders=holders, known=known)
+        desired = desire(merged(folder.variables, environ), folder.files, held=held, known=known)
     except SettingsInvalid as error:
         raise SettingsInvalid([*problems, *error.problems]) from None
     if problems:
@@ -55,8 +62,7 @@ def composed(
     `certificates`: the look before. `scratch`: a folder for what nginx would find beside its
     configuration, where no gateway runs.
     """
-    holders = {place: name for name, each in good.items() for place in _places(each.variables)}
-    desired = read_desired(folder, environ, holders, texts.files)
+    desired = read_desired(folder, environ, good, texts.files)
     look = CertificateFolder(desired.settings.certs_dir, now=time.time(), previous=certificates)
     place = place_of(desired.settings)
     if scratch:
@@ -82,9 +88,8 @@ def compose(
     """Everything but nginx's own word on it. `waiting`: sites with a deployment in progress."""
     renderer = texts.renderer(place, folder.templates)
     candidate = Candidate(texts, renderer, desired, good, certificates, folder.pages)
-    texts.forget_all_but(wanted.site for wanted in desired.wanted.values())
     for name, wanted in desired.wanted.items():
-        candidate.add(wanted, folder.snippets.get(name, Snippet()))
+        candidate.add(wanted, folder.snippets.get(name, NO_SNIPPET))
     for name, refused in desired.refused.items():
         candidate.demote(name, *refused.reasons)
     candidate.problems = (*folder.pages.problems, *_nobodys(folder, desired))

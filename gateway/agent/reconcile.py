@@ -19,7 +19,7 @@ from typing import Any
 
 from gateway.adapters.certificates import CertificateFiles, CertificateFolder
 from gateway.adapters.configuration import ConfigurationFiles, GoodFiles
-from gateway.adapters.folder import Folder, Texts, read_folder, stamps
+from gateway.adapters.folder import Folder, SiteFiles, read_folder, stamps
 from gateway.adapters.master import CONFIRM_TIMEOUT_S, NginxMaster
 from gateway.adapters.observed import make_log
 from gateway.adapters.render import Rendered, RenderError
@@ -63,7 +63,7 @@ class Reconciler:
         self._environ, self._files, self._waiting = dict(environ), files, waiting
         self._nginx = nginx or NginxMaster()
         self._texts, self._lock = SiteTexts(), threading.Lock()
-        self._read_before = Texts()
+        self._read_before = SiteFiles()
         self._done_for: Any = None
         self._retry_at = 0.0
         self._certificates: CertificateFolder | None = None
@@ -100,8 +100,7 @@ class Reconciler:
                 began = time.monotonic()
                 rendered = tested(candidate, files.configuration, files.pairs, trusted=live)
                 patience_s = CONFIRM_TIMEOUT_S + 5 * (time.monotonic() - began)
-                for site in candidate.served():
-                    self._files.routing.show_if_missing(site.name)
+                files.routing.show_missing(site.name for site in candidate.served())
                 self._apply(rendered, running, patience_s)
                 self._remember(candidate)
                 soon = candidate.passing
@@ -148,7 +147,7 @@ class Reconciler:
 
     def _forget_others(self, rendered: Rendered) -> None:
         self._files.configuration.forget_others(rendered.generation)
-        self._files.pairs.forget_all_but(rendered.files.values())
+        self._files.pairs.forget_all_but(rendered.pairs)
 
     def _remember(self, candidate: Candidate) -> Roster:
         self._files.good.keep(candidate.good())
@@ -171,7 +170,7 @@ class Reconciler:
             if problem not in self.roster.problems:
                 log.error("configuration: %s", problem)
         for name, entry in roster.entries.items():
-            if entry != self.roster.entries.get(name) and entry.standing is not Standing.CURRENT:
+            if entry.standing is not Standing.CURRENT and entry != self.roster.entries.get(name):
                 log.warning("configuration: %s is %s: %s", name, entry.standing, "; ".join(entry.reasons))
         self.roster = roster
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from gateway.adapters.certificates import CertificateFolder, by_domain
 from gateway.adapters.folder import Snippet
@@ -14,6 +14,8 @@ from gateway.core.servers import Server, servers
 from gateway.core.serving import Certificate
 from gateway.core.snippet import refusals
 from gateway.settings.sources import Known
+
+T = TypeVar("T")
 
 
 class Mistake(Exception):
@@ -32,13 +34,17 @@ class Certificates:
         self.used: set[Certificate] = set()
         self.problems: set[str] = set()
 
-    def of(self, site: Site) -> tuple[Server, ...]:
-        """The servers that the site has with them."""
+    def usable(self, site: Site) -> Mapping[str, Certificate]:
+        """By domain."""
         found = self.folder.of(site)
         self.problems |= {f"{one.domain}: {one.problem}" for one in found if one.problem}
         usable = by_domain(found)
         self.used |= set(usable.values())
-        return servers(site, usable)
+        return usable
+
+    def of(self, site: Site) -> tuple[Server, ...]:
+        """The servers that the site has with them."""
+        return servers(site, self.usable(site))
 
 
 class SiteTexts:
@@ -47,46 +53,39 @@ class SiteTexts:
     def __init__(self) -> None:
         self._made_for: tuple[Place, Mapping[str, str]] | None = None
         # By site: what was made, and for what. To compare with it is cheaper than to hash a site.
-        self._known: dict[str, list[tuple[Any, str | Mistake]]] = {}
+        self._known: dict[str, list[tuple[Any, Any]]] = {}
+        self._before = self._known
         self.files = Known()
 
     def renderer(self, place: Place, templates: Mapping[str, str]) -> Renderer:
+        """For the next candidate; what neither it nor the one before asks for is forgotten."""
+        self._before, self._known = self._known, {}
         if self._made_for != (place, templates):
-            self._made_for, self._known = (place, dict(templates)), {}
+            self._made_for, self._before = (place, dict(templates)), {}
             self._renderer = Renderer(place, templates)
             self._frame = frame_of(place)
         return self._renderer
 
     def snippet(self, site: Site, snippet: Snippet) -> str:
         """What is to stand in the site's servers. Raises Mistake."""
-        return self._once((site, snippet), lambda: self._snippet(site, snippet))
+        return self.once(site.name, (site, snippet), lambda: self._snippet(site, snippet))
 
     def text(self, site: Site, servers: tuple[Server, ...], snippet: str, *, own_page: bool) -> str:
         """The site's file. Raises Mistake."""
         key = (site, servers, snippet, own_page)
-        return self._once(key, lambda: self._text(site, servers, snippet, own_page=own_page))
+        return self.once(site.name, key, lambda: self._text(site, servers, snippet, own_page=own_page))
 
-    def forget_all_but(self, sites: Iterable[Site]) -> None:
-        before, self._known = self._known, {}
-        for site in sites:
-            self._known[site.name] = [
-                (key, made) for key, made in before.get(site.name, ()) if key[0] == site
-            ]
-
-    def _once(self, key: Any, make: Callable[[], str]) -> str:
-        known = self._known.setdefault(key[0].name, [])
-        found = next((made for one, made in known if one == key), None)
+    def once(self, site: str, key: Any, make: Callable[[], T]) -> T:
+        """What was made for an equal key, be it a Mistake, else what is made now. Raises Mistake."""
+        known = self._known.setdefault(site, [])
+        found = _of(known, key)
         if found is None:
-            try:
-                found = make()
-            except RenderError as error:
-                found = Mistake(str(error))
-            except Mistake as mistake:
-                found = mistake
-            known.append((key, found))
-        if isinstance(found, Mistake):
-            raise found
-        return found
+            found = _of(self._before.get(site, ()), key) or (key, _made(make))
+            known.append(found)
+        if isinstance(found[1], Mistake):
+            raise found[1]
+        made: T = found[1]
+        return made
 
     def _snippet(self, site: Site, snippet: Snippet) -> str:
         if snippet.problem:
@@ -101,3 +100,16 @@ class SiteTexts:
         if found := differences(text, site, servers, self._frame, own_page=own_page):
             raise Mistake(*found)
         return text
+
+
+def _of(known: Iterable[tuple[Any, Any]], key: Any) -> tuple[Any, Any] | None:
+    return next((each for each in known if each[0] == key), None)
+
+
+def _made(make: Callable[[], T]) -> T | Mistake:
+    try:
+        return make()
+    except RenderError as error:
+        return Mistake(str(error))
+    except Mistake as mistake:
+        return mistake

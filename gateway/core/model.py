@@ -123,7 +123,7 @@ class Site:
     @property
     def hosts(self) -> tuple[str, ...]:
         """Every host name that is the site's, those that only lead to another of its own included."""
-        return (*self.domains, *(name for name, _ in self.redirects))
+        return (*self.domains, *(name for name, _ in self.redirects)) if self.redirects else self.domains
 
     @property
     def health_path(self) -> str:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from gateway.adapters.folder import Snippet
 from gateway.settings import table
-from gateway.settings.sources import SiteFile
+from gateway.settings.places import SiteFile
 from gateway.settings.table import PREFIX, VARIABLES
 from gateway.settings.variable import Scope, Variable
 from tests.fuzz.corpus import FRAGMENTS, INJECTIONS, SNIPPETS, TEMPLATES
