@@ -12,33 +12,61 @@ from pathlib import Path
 from gateway.adapters.render import Rendered
 from gateway.paths import CONF_DIR
 
+UNFINISHED = ".unfinished"
+
 
 class ConfigurationFiles:
+    """Only what has changed is written: a generation that is kept no more becomes the next one.
+
+    To link and to remove the files of thousands of sites took longer than all else that is ours.
+    """
+
     def __init__(self, conf_dir: str | Path = CONF_DIR) -> None:
         self._dir = Path(conf_dir)
-        self._written: Rendered | None = None
+        self._there: dict[str, Rendered] = {}  # those that this process wrote, the last one last
+        self._spare: Rendered | None = None  # of them: nobody's any more
 
     def write(self, rendered: Rendered) -> Path:
         """Write the generation whole, without making it live; its folder.
 
-        A file that is the same in the one written before is the same on disk: no file is ever changed.
+        It has its name once it is whole. No file is ever changed: others may be linked to it.
         """
-        folder, before = self._dir / rendered.generation, self._written
-        shutil.rmtree(folder, ignore_errors=True)  # what a killed writer left
-        for parent in {(folder / name).parent for name in ("sites/any", *rendered.files)}:
-            parent.mkdir(parents=True, exist_ok=True)
+        folder, new = self._dir / rendered.generation, self._dir / UNFINISHED
+        last = next(reversed(self._there.values()), None)
+        for left in (folder, new):  # by a killed writer
+            self._remove(left)
+        same = self._taken_over(new)
+        for parent in {name.rpartition("/")[0] for name in ("sites/any", *rendered.files)}:
+            (new / parent).mkdir(parents=True, exist_ok=True)
+        for name in same.keys() - rendered.files.keys():
+            (new / name).unlink()
         for name, text in rendered.files.items():
-            if before is None or before.files.get(name) != text or not self._link(before, folder, name):
-                (folder / name).write_text(text)
-        self._written = rendered
+            if same.get(name) != text:
+                (new / name).unlink(missing_ok=True)
+                if not (last and last.files.get(name) == text and self._linked(last, new, name)):
+                    (new / name).write_text(text)
+        new.rename(folder)
+        self._there[rendered.generation] = rendered
         return folder
 
-    def _link(self, before: Rendered, folder: Path, name: str) -> bool:
+    def _taken_over(self, new: Path) -> Mapping[str, str]:
+        """The spare one's files, which are the new one's now; none when there is none."""
+        spare, self._spare = self._spare, None
+        if spare is None or self._there.pop(spare.generation, None) is None:
+            return {}
+        (self._dir / spare.generation).rename(new)
+        return spare.files
+
+    def _linked(self, last: Rendered, new: Path, name: str) -> bool:
         try:
-            os.link(f"{self._dir}/{before.generation}/{name}", f"{folder}/{name}")
+            os.link(f"{self._dir}/{last.generation}/{name}", f"{new}/{name}")
         except OSError:  # that generation has gone
             return False
         return True
+
+    def _remove(self, folder: Path) -> None:
+        self._there.pop(folder.name, None)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def live(self) -> str | None:
         """The generation that nginx reads at its next start or reload."""
@@ -55,11 +83,16 @@ class ConfigurationFiles:
         link.symlink_to(generation)
         link.replace(self._dir / "live")
 
-    def forget_others(self, *kept: str | None) -> None:
-        """Remove the generations that are not named."""
+    def forget_others(self, kept: str) -> None:
+        """Nobody needs another generation than this one."""
         for folder in self._dir.iterdir():
-            if folder.name not in kept and not folder.is_symlink():
-                shutil.rmtree(folder, ignore_errors=True)
+            if folder.name == kept or folder.is_symlink():
+                continue
+            known = self._there.get(folder.name)
+            if known and self._spare in (None, known):
+                self._spare = known
+            else:
+                self._remove(folder)
 
 
 @dataclass(frozen=True, slots=True)
