@@ -48,19 +48,15 @@ class CertificateFolder:
         """One for each name that has a certificate or a problem; none when the site is HTTP alone."""
         if site.tls.method is HttpsMethod.NOHTTPS:
             return ()
-        names = (*site.domains, *(name for name, _ in site.redirects))
-        found = [self._find(name, site.tls.cert_name) for name in names]
-        if any(one.certificate for one in found):
+        found = {name: self._find(name, site.tls.cert_name) for name in site.hosts}
+        if any(one and one.certificate for one in found.values()):
             # Where some names have a certificate, one that has none was probably forgotten.
             missing = "no certificate: served over HTTP"
-            found = [
-                one if one.certificate or one.problem else DomainCertificate(one.domain, None, missing)
-                for one in found
-            ]
-        return tuple(one for one in found if one.certificate or one.problem)
+            return tuple(one or DomainCertificate(name, None, missing) for name, one in found.items())
+        return tuple(filter(None, found.values()))
 
-    def _find(self, domain: str, cert_name: str | None) -> DomainCertificate:
-        """The certificate of its own, else its parent's if that covers the domain."""
+    def _find(self, domain: str, cert_name: str | None) -> DomainCertificate | None:
+        """The certificate of its own, else its parent's if that covers the domain. None: nothing to tell."""
         base = domain.removeprefix("*.")
         own, parent = cert_name or base, None if cert_name else base.partition(".")[2]
         problem = ""
@@ -77,7 +73,7 @@ class CertificateFolder:
                 problem = problem or f"{stem}.crt is not for {domain} but for {names}"
             elif not loaded and cert_name:
                 problem = problem or f"{stem}.crt is not in {self._folder}"
-        return DomainCertificate(domain, None, problem)
+        return DomainCertificate(domain, None, problem) if problem else None
 
     def _load(self, stem: str) -> _Loaded:
         if stem not in self._loaded:

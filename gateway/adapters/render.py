@@ -92,15 +92,43 @@ class Rendered:
     pairs: frozenset[str] = frozenset()
 
 
+@dataclass(frozen=True, slots=True)
+class _Needs:
+    """What a site needs of what all share."""
+
+    patience_s: float = 0.0
+    shares: tuple[int, ...] = ()
+    rolling: bool = False
+    sessions: bool = False
+    cleartext_http2: bool = False
+    https: bool = False
+
+
 class _Own:
     """A site's text on its way into files. Of thousands of sites it is made once for each text."""
 
-    def __init__(self, name: str, text: str, *, https_port: int) -> None:
-        self.text = text
+    def __init__(self, name: str, text: str, site: Site | None, *, https_port: int) -> None:
+        self.made_of = text, site
         self.files = [(f, part) for f, part in zip(files_of(name), halves(text), strict=True) if part]
         self.digest = _digest((name, text))
         self.pairs = _pairs_in(text)
-        self.https = f"listen {https_port} ssl;" in text
+        self.needs = _needs(site, https=f"listen {https_port} ssl;" in text)
+
+
+def _needs(site: Site | None, *, https: bool) -> _Needs:
+    if site is None:
+        return _Needs(https=https)
+    return _Needs(
+        # A worker that a reload replaces holds connections of sites that did not change: a WebSocket or an
+        # answer that may be silent for the read timeout must not be cut for another site's sake.
+        max(site.proxying.read_timeout_s, site.drain_timeout_s + site.websocket_timeout_s),
+        # Percent that its candidates may get. How many replicas they have, only the stack says.
+        tuple(range(1, 100)) if site.strategy is Strategy.ROLLING else site.steps,
+        rolling=site.strategy is Strategy.ROLLING,
+        sessions=site.session_timeout_s > 0,
+        cleartext_http2=site.proxying.protocol is Protocol.GRPC,
+        https=https,
+    )
 
 
 class _Compiled(BytecodeCache):
@@ -177,31 +205,26 @@ class Renderer:
 
     def assemble(
         self,
-        sites: Sequence[Site],
-        own: Mapping[str, str],
+        own: Mapping[str, tuple[str, Site | None]],
         together: Sequence[Shared] = (),
         pages: Mapping[str, str] | None = None,
     ) -> Rendered:
-        """What `sites` share, and each one's own text: name -> text. Raises RenderError.
+        """What sites share, and each one's own text. Raises RenderError.
 
+        `own`: name -> text, and the site if it is served.
         `together`: the servers of those with a path. Their text is two files, of which these include one.
         `pages`: the maintenance pages of sites that have one.
         """
-        # A worker that a reload replaces holds connections of sites that did not change: a WebSocket or an
-        # answer that may be silent for the read timeout must not be cut for another site's sake.
-        patience = (
-            max(site.proxying.read_timeout_s, site.drain_timeout_s + site.websocket_timeout_s)
-            for site in sites
-        )
-        patience_s = f"{max(patience, default=0) + 5:.0f}"
-        main = self._shipped.get_template("main.conf.j2").render(patience_s=patience_s)
         texts = self._own_of(own)
+        needs = {own.needs for own in texts}
+        patience_s = f"{max((one.patience_s for one in needs), default=0) + 5:.0f}"
+        main = self._shipped.get_template("main.conf.j2").render(patience_s=patience_s)
         http = self._http(
-            shares=tuple(sorted({share for site in sites for share in _shares(site)})),
-            rolling=any(site.strategy is Strategy.ROLLING for site in sites),
-            sessions=any(site.session_timeout_s for site in sites),
-            https=any(one.server.answer.certificate for one in together) or any(own.https for own in texts),
-            cleartext_http2=any(site.proxying.protocol is Protocol.GRPC for site in sites),
+            shares=tuple(sorted({share for one in needs for share in one.shares})),
+            rolling=any(one.rolling for one in needs),
+            sessions=any(one.sessions for one in needs),
+            https=any(one.https for one in needs) or any(one.server.answer.certificate for one in together),
+            cleartext_http2=any(one.cleartext_http2 for one in needs),
         )
         files = {"main.conf": main, "http.conf": http}
         if together:
@@ -214,12 +237,12 @@ class Renderer:
         files.update(file for own in texts for file in own.files)
         return Rendered(generation, files, pairs)
 
-    def _own_of(self, own: Mapping[str, str]) -> list[_Own]:
+    def _own_of(self, own: Mapping[str, tuple[str, Site | None]]) -> list[_Own]:
         before, now = self._own_texts, {}
-        for name, text in sorted(own.items()):
+        for name, made_of in sorted(own.items()):
             known = before.get(name)
-            if known is None or known.text != text:
-                known = _Own(name, text, https_port=self._place.edge.https_port)
+            if known is None or known.made_of != made_of:
+                known = _Own(name, *made_of, https_port=self._place.edge.https_port)
             now[name] = known
         self._own_texts = now
         return list(now.values())
@@ -315,13 +338,8 @@ def render(
 ) -> Rendered:
     renderer = Renderer(place or Place())
     have = {site: servers(site, certificates or {}) for site in sites}
-    own = {site.name: renderer.site(site, own) for site, own in have.items()}
-    return renderer.assemble(sites, own, shared((s, o) for s, o in have.items() if s.path is not None))
-
-
-def _shares(site: Site) -> Sequence[int]:
-    """Percent that its candidates may get. How many replicas they have, only the stack says."""
-    return range(1, 100) if site.strategy is Strategy.ROLLING else site.steps
+    own = {site.name: (renderer.site(site, own), site) for site, own in have.items()}
+    return renderer.assemble(own, shared((s, o) for s, o in have.items() if s.path is not None))
 
 
 def _shared_by_all(edge: Edge) -> dict[str, Any]:

@@ -129,10 +129,10 @@ class Candidate:
 
     def rendered(self) -> Rendered:
         """Raises RenderError when a template of what all share has a mistake."""
-        own = {name: part.text for name, part in self._parts.items() if part.text is not None}
-        found = {site.name: self._pages.of(site.name) for site in self.served()}
+        own = {n: (part.text, part.entry.site) for n, part in self._parts.items() if part.text is not None}
+        found = {n: self._pages.of(n) for n, (_, site) in own.items() if site} if self._pages.texts else {}
         pages = {name: page for name, page in found.items() if page is not None}
-        return self._renderer.assemble(self.served(), own, self.together(), pages)
+        return self._renderer.assemble(own, self.together(), pages)
 
     @property
     def passing(self) -> bool:

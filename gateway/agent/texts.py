@@ -36,7 +36,8 @@ class Certificates:
 
     def usable(self, site: Site) -> Mapping[str, Certificate]:
         """By domain."""
-        found = self.folder.of(site)
+        if not (found := self.folder.of(site)):
+            return {}
         self.problems |= {f"{one.domain}: {one.problem}" for one in found if one.problem}
         usable = by_domain(found)
         self.used |= set(usable.values())
@@ -103,7 +104,10 @@ class SiteTexts:
 
 
 def _of(known: Iterable[tuple[Any, Any]], key: Any) -> tuple[Any, Any] | None:
-    return next((each for each in known if each[0] == key), None)
+    for each in known:
+        if each[0] == key:
+            return each
+    return None
 
 
 def _made(make: Callable[[], T]) -> T | Mistake:
