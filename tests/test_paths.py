@@ -12,7 +12,8 @@ from gateway.adapters.certificates import CertificateFolder
 from gateway.adapters.configuration import Good
 from gateway.adapters.folder import Folder, Snippet
 from gateway.adapters.nginx_test import Refusal
-from gateway.adapters.render import SHARED, Place, Renderer, files_of, render
+from gateway.adapters.own_text import files_of
+from gateway.adapters.render import SHARED, Place, Renderer, render
 from gateway.agent.candidate import Candidate
 from gateway.agent.composing import compose
 from gateway.agent.texts import Certificates, SiteTexts

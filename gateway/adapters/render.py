@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import resource
 import ssl
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,11 +22,12 @@ from jinja2.bccache import Bucket
 from jinja2.sandbox import SandboxedEnvironment
 
 from gateway.adapters.bounded import Bounded, CallFailed, Ended
+from gateway.adapters.own_text import OwnTexts, digest, pairs_in
 from gateway.core.admission import LONGEST_PAUSE_S, RETRY_AFTER_S
-from gateway.core.model import InFlight, Site, Strategy
-from gateway.core.parseback import INSIDE, Frame, halves, shared_differences
+from gateway.core.model import InFlight, Site
+from gateway.core.parseback import INSIDE, Frame, shared_differences
 from gateway.core.servers import Server, Shared, servers, shared
-from gateway.core.serving import Certificate, Edge, Protocol, Proxying
+from gateway.core.serving import Certificate, Edge, Proxying
 from gateway.paths import CONF_DIR, OBSERVED_LOG, ROUTING_DIR, RUN_DIR, TLS_DIR
 
 PAGES = "pages"  # maintenance pages, a file a site
@@ -92,45 +92,6 @@ class Rendered:
     pairs: frozenset[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
-class _Needs:
-    """What a site needs of what all share."""
-
-    patience_s: float = 0.0
-    shares: tuple[int, ...] = ()
-    rolling: bool = False
-    sessions: bool = False
-    cleartext_http2: bool = False
-    https: bool = False
-
-
-class _Own:
-    """A site's text on its way into files. Of thousands of sites it is made once for each text."""
-
-    def __init__(self, name: str, text: str, site: Site | None, *, https_port: int) -> None:
-        self.made_of = text, site
-        self.files = [(f, part) for f, part in zip(files_of(name), halves(text), strict=True) if part]
-        self.digest = _digest((name, text))
-        self.pairs = _pairs_in(text)
-        self.needs = _needs(site, https=f"listen {https_port} ssl;" in text)
-
-
-def _needs(site: Site | None, *, https: bool) -> _Needs:
-    if site is None:
-        return _Needs(https=https)
-    return _Needs(
-        # A worker that a reload replaces holds connections of sites that did not change: a WebSocket or an
-        # answer that may be silent for the read timeout must not be cut for another site's sake.
-        max(site.proxying.read_timeout_s, site.drain_timeout_s + site.websocket_timeout_s),
-        # Percent that its candidates may get. How many replicas they have, only the stack says.
-        tuple(range(1, 100)) if site.strategy is Strategy.ROLLING else site.steps,
-        rolling=site.strategy is Strategy.ROLLING,
-        sessions=site.session_timeout_s > 0,
-        cleartext_http2=site.proxying.protocol is Protocol.GRPC,
-        https=https,
-    )
-
-
 class _Compiled(BytecodeCache):
     """Templates as code, the last of each: another Renderer of this process compiles nothing again."""
 
@@ -172,7 +133,7 @@ class Renderer:
         replaceable = {name: text for name, text in self._own.items() if name != "main.conf.j2"}
         self._environment = self._shipped.overlay(loader=ChoiceLoader([DictLoader(replaceable), shipped]))
         self._http = lru_cache(maxsize=16)(self._render_http)  # most changes are of one site alone
-        self._own_texts: dict[str, _Own] = {}
+        self._own_texts = OwnTexts(place.edge.https_port)
         self._failed: dict[str, RenderError] = {}  # own templates that were ended: not waited for again
 
     def is_for(self, place: Place, own: Mapping[str, str]) -> bool:
@@ -215,7 +176,7 @@ class Renderer:
         `together`: the servers of those with a path. Their text is two files, of which these include one.
         `pages`: the maintenance pages of sites that have one.
         """
-        texts = self._own_of(own)
+        texts = self._own_texts.of(own)
         needs = {own.needs for own in texts}
         patience_s = f"{max((one.patience_s for one in needs), default=0) + 5:.0f}"
         main = self._shipped.get_template("main.conf.j2").render(patience_s=patience_s)
@@ -229,23 +190,13 @@ class Renderer:
         files = {"main.conf": main, "http.conf": http}
         if together:
             files[SHARED] = self._together(together)
-        pairs = frozenset().union(*map(_pairs_in, files.values()), *(own.pairs for own in texts))
+        pairs = frozenset().union(*map(pairs_in, files.values()), *(own.pairs for own in texts))
         files |= {f"{PAGES}/{name}.html": page for name, page in sorted((pages or {}).items())}
         content = (part for file in files.items() for part in file)
-        generation = _digest((*content, *(own.digest for own in texts)))[:GENERATION_CHARS]
+        generation = digest((*content, *(own.digest for own in texts)))[:GENERATION_CHARS]
         files |= {name: files[name].replace(UNNAMED, generation) for name in OF_ALL if name in files}
         files.update(file for own in texts for file in own.files)
         return Rendered(generation, files, pairs)
-
-    def _own_of(self, own: Mapping[str, tuple[str, Site | None]]) -> list[_Own]:
-        before, now = self._own_texts, {}
-        for name, made_of in sorted(own.items()):
-            known = before.get(name)
-            if known is None or known.made_of != made_of:
-                known = _Own(name, *made_of, https_port=self._place.edge.https_port)
-            now[name] = known
-        self._own_texts = now
-        return list(now.values())
 
     def _render_http(self, **shared: Any) -> str:
         return self._rendered("http.conf.j2", generation=UNNAMED, conf_dir=self._unnamed_dir, **shared)
@@ -315,20 +266,6 @@ def _render_error(template: str, error: Exception) -> RenderError:
 
 def _whole_lines(text: str) -> str:
     return text if not text or text.endswith("\n") else text + "\n"
-
-
-def _digest(parts: Iterable[str]) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _pairs_in(text: str) -> frozenset[str]:
-    # An expression that looks for 32 digits anywhere takes longer than all else for thousands of sites.
-    return frozenset(before[-32:] for before in text.split(".crt")[:-1])
-
-
-def files_of(site: str) -> tuple[str, str]:
-    """Where a site's text goes: what stands beside servers or is some, and what stands in shared ones."""
-    return f"sites/{site}.conf", f"paths/{site}.conf"
 
 
 def render(

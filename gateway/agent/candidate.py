@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from gateway.adapters.configuration import Good
 from gateway.adapters.folder import Pages, Snippet
 from gateway.adapters.nginx_test import Refusal
-from gateway.adapters.render import Rendered, Renderer, files_of
+from gateway.adapters.own_text import files_of
+from gateway.adapters.render import Rendered, Renderer
 from gateway.agent.texts import Certificates, Mistake, SiteTexts
 from gateway.core.model import Site
 from gateway.core.roster import Entry, Roster, Standing

@@ -14,7 +14,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Any
 
-from gateway.adapters.render import SHARED, Place, Renderer, files_of
+from gateway.adapters.own_text import files_of
+from gateway.adapters.render import SHARED, Place, Renderer
 from gateway.agent.candidate import Candidate
 from gateway.core.model import Site, Strategy
 from gateway.core.parseback import halves
