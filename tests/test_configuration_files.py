@@ -11,6 +11,7 @@ import pytest
 
 from gateway.adapters.configuration import ConfigurationFiles
 from gateway.adapters.render import Rendered
+from tests.simulation import Crash
 
 
 def rendered(generation: str, **texts: str) -> Rendered:
@@ -29,10 +30,6 @@ def live(files: ConfigurationFiles, one: Rendered) -> Path:
     return folder
 
 
-class Killed(BaseException):
-    pass
-
-
 class Dying:
     """At the call of this number."""
 
@@ -43,7 +40,7 @@ class Dying:
         def counted(*args: Any, **named: Any) -> Any:
             self.left -= 1
             if self.left < 0:
-                raise Killed
+                raise Crash
             return call(*args, **named)
 
         return counted
@@ -100,7 +97,7 @@ def test_a_writer_that_dies_leaves_no_generation_by_that_name(
     dies = Dying(at)
     for how in ("unlink", "write_text", "mkdir", "rename"):
         monkeypatch.setattr(Path, how, dies.instead_of(getattr(Path, how)))
-    with pytest.raises(Killed):
+    with pytest.raises(Crash):
         files.write(SERIES[3])
     monkeypatch.undo()
     assert not (tmp_path / "g4").exists()

@@ -171,9 +171,7 @@ class Candidate:
     def _owned(self) -> Owners:
         if self._owners is None:
             self._owners = Owners()
-            for wanted in self._desired.wanted.values():
-                for host in wanted.site.hosts:
-                    self._owners.claim(host, wanted.site.path, wanted.site.name)
+            self._owners.claim_all(wanted.site for wanted in self._desired.wanted.values())
         return self._owners
 
     def _unavailable(self, name: str, reasons: tuple[str, ...]) -> Part:

@@ -49,6 +49,12 @@ class Owners:
             there[path] = site
         return other
 
+    def claim_all(self, sites: Iterable[Site]) -> None:
+        """Each its own hosts, as far as nobody else has them."""
+        for site in sites:
+            for host in site.hosts:
+                self.claim(host, site.path, site.name)
+
     def whole(self, domain: str) -> str | None:
         """Who has all of it."""
         return self._there.get(domain, {}).get(None)
@@ -60,11 +66,11 @@ def share_out(
     refused: dict[str, Refused],
     said: Mapping[str, SiteFile],
     held: Callable[[str], Iterable[Claim]],
-) -> tuple[Owners, bool]:
+) -> tuple[dict[str, Refused], bool]:
     """Whoever can't have what it wants beside the others goes from `found` to `refused`.
 
-    Returns who has what of the domains that several want (all else is nobody else's), and whether one of
-    them holds on to a place until it has the one that it wants.
+    Returns the refused ones with the domains only that nobody else has, and whether a site holds on to a
+    place until it has the one that it wants.
     """
     wanting = Counter(host for each in (*fixed.values(), *found.values()) for host in each.site.hosts)
     wanting.update(domain for each in refused.values() for domain in each.domains)
@@ -85,7 +91,7 @@ def share_out(
     leaders = _leaders(fixed.values(), left.values())
     _refuse({n: _unlike(each, leaders, said[n]) for n, each in left.items()}, found, refused)
     passing = any(n in found and path != found[n].site.path for (_, path), n in holders.items())
-    return owners, passing
+    return dict(_free(refused, owners)), passing
 
 
 def _refuse(why: Mapping[str, list[str]], found: dict[str, Wanted], refused: dict[str, Refused]) -> None:
@@ -95,7 +101,7 @@ def _refuse(why: Mapping[str, list[str]], found: dict[str, Wanted], refused: dic
             refused[name] = Refused(tuple(reasons), site.domains, site.path)
 
 
-def free(refused: Mapping[str, Refused], owners: Owners) -> Iterator[tuple[str, Refused]]:
+def _free(refused: Mapping[str, Refused], owners: Owners) -> Iterator[tuple[str, Refused]]:
     """With the domains only that nobody else has."""
     for name, each in sorted(refused.items()):
         own = tuple(domain for domain in each.domains if owners.claim(domain, each.path, name) is None)
@@ -111,17 +117,11 @@ def _given(var: Variable, file: SiteFile) -> str:
 def _owners(fixed: Iterable[Site], files: Iterable[Site], holders: Mapping[Claim, str]) -> Owners:
     """The environment's sites first, then those that have a place now, then by name."""
     owners = Owners()
-    _claim_all(fixed, owners)
+    owners.claim_all(fixed)
     for (domain, path), name in holders.items():
         owners.claim(domain, path, name)
-    _claim_all(sorted(files, key=lambda site: site.name), owners)
+    owners.claim_all(sorted(files, key=lambda site: site.name))
     return owners
-
-
-def _claim_all(sites: Iterable[Site], owners: Owners) -> None:
-    for site in sites:
-        for host in site.hosts:
-            owners.claim(host, site.path, site.name)
 
 
 def _taken(site: Site, owners: Owners, file: SiteFile) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 from gateway.errors import SettingsInvalid
 from gateway.settings import rules, table
 from gateway.settings.parsing import Settings, Wanted, parse, parse_site, shared_by_all, wanted
-from gateway.settings.places import Claim, Refused, SiteFile, free, share_out
+from gateway.settings.places import Claim, Refused, SiteFile, share_out
 from gateway.settings.table import PREFIX
 from gateway.settings.variable import Variable
 
@@ -63,10 +63,10 @@ def desire(
         known.clear()
         known.update(now)
     said = {file.name: file for file in files or ()}
-    owners, passing = share_out(fixed, found, refused, said, held)
+    refused, passing = share_out(fixed, found, refused, said, held)
     every = fixed | found
     sites = tuple(each.site for each in every.values())
-    return Desired(replace(settings, sites=sites), every, dict(free(refused, owners)), passing)
+    return Desired(replace(settings, sites=sites), every, refused, passing)
 
 
 def _read(
