@@ -101,7 +101,8 @@ def replica(**facts: Any) -> Replica:
     ("facts", "said"),
     [
         ({"state": "exited", "exit_code": 3}, "exited with code 3"),
-        ({"state": "exited", "exit_code": 137, "oom_killed": True}, "out of memory"),
+        ({"state": "exited", "exit_code": 137, "oom_killed": True}, "out of memory (exit code 137)"),
+        ({"state": "exited", "exit_code": 137}, "exited with code 137 (killed, as when it is out of memory)"),
         ({"state": "restarting", "exit_code": 1}, "keeps restarting"),
         ({"restarts": 2}, "keeps restarting"),
         ({"health": "unhealthy"}, "unhealthy"),
@@ -110,6 +111,10 @@ def replica(**facts: Any) -> Replica:
 )
 def test_a_replica_that_cannot_serve_is_named_with_its_reason(facts: dict[str, Any], said: str) -> None:
     assert said in broken([replica(**facts)], "app")
+
+
+def test_of_a_replica_that_is_out_of_memory_and_has_not_ended_yet_no_exit_code_is_told() -> None:
+    assert broken([replica(oom_killed=True)], "app") == "shop-blue-app-1 was killed: out of memory"
 
 
 def test_a_one_shot_service_that_ended_well_is_done_and_not_broken() -> None:

@@ -32,9 +32,10 @@ def broken(replicas: Sequence[Replica], service: str) -> str:
 def _fault(replica: Replica, service: str) -> str:
     done = replica.exit_code == 0 and replica.service != service
     if replica.oom_killed:
-        return f"{replica.name} was killed: out of memory (exit code {replica.exit_code})"
+        # Docker may learn of it a moment before the end, or after.
+        ended = "" if replica.exit_code is None else f" (exit code {replica.exit_code})"
+        return f"{replica.name} was killed: out of memory{ended}"
     if replica.state in ("exited", "dead") and not done:
-        # Docker learns a moment after the end that it was for memory.
         killed = " (killed, as when it is out of memory)" if replica.exit_code == KILLED else ""
         return f"{replica.name} exited with code {replica.exit_code}{killed}"
     if replica.restarts > 0 or replica.state == "restarting":

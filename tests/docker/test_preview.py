@@ -41,11 +41,20 @@ def plane(gateway_image: str, network: str) -> Iterator[Plane]:
 def proxy(plane: Plane) -> NginxProxy:
     proxy = ready_proxy(plane)
     eventually(lambda: all(proxy.probe(BLOG, slot).ok for slot in Slot))
+    write_token(plane)
+    # nginx answers before the agent beside it, which knows who may see what only once it has looked.
+    for name, site in SITES.items():
+        proxy.publish(site, READY)
+        eventually(lambda name=name: seen(plane, name, {"X-Gateway-Preview": TOKEN}) == (200, "green"))
     return proxy
 
 
 @pytest.fixture(autouse=True)
 def token(plane: Plane) -> None:
+    write_token(plane)
+
+
+def write_token(plane: Plane) -> None:
     (plane.folder / "config" / "preview-token").write_text(f"{TOKEN}\n")
 
 

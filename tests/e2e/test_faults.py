@@ -126,8 +126,9 @@ def test_a_release_that_needs_too_much_memory_is_refused_and_told_so(gateway: Ga
     result = gateway.deploy(2)
     assert result.code == 1
     assert "out of memory" in result.final["reason"]
-    # Not its `oom_killed`, which Docker may learn after the look at it.
-    assert result.final["diagnosis"]["containers"][0]["exit_code"] == KILLED
+    # Docker learns of the lack of memory a moment before the end, or after: the look may come between.
+    container = result.final["diagnosis"]["containers"][0]
+    assert container["oom_killed"] or container["exit_code"] == KILLED
     assert gateway.release() == "1"
 
 
