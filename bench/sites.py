@@ -34,6 +34,7 @@ from gateway.adapters import nginx_test
 from gateway.adapters.master import NginxMaster
 from gateway.agent import live
 from gateway.settings.parsing import at_start
+from gateway.wiring import routing_files
 
 nginx, spent = NginxMaster(), [0.0]
 
@@ -81,7 +82,8 @@ def change(number):
 shutil.rmtree("/var/lib/gateway/good", ignore_errors=True)
 change(0)
 steady = processes()
-rounds, reconciler = [], live.reconciler(os.environ, at_start(os.environ))
+settings = at_start(os.environ)
+rounds, reconciler = [], live.reconciler(os.environ, settings, routing_files(settings))
 for number in range(1 + int(sys.argv[1])):
     change(number)
     whole, own = ours(reconciler)

@@ -67,10 +67,10 @@ def main() -> None:
 
 def run_both(settings: Settings) -> None:
     journal = journal_of(settings)
-    agent = live.reconciler(os.environ, settings, waiting=journal.in_progress)
+    files = routing_files(settings)
+    agent = live.reconciler(os.environ, settings, files, waiting=journal.in_progress)
     # The sites are the agent's to say; which of them wait for a deployment is the controller's.
     directory = Directory(lambda: agent.roster, agent.forget)
-    files = routing_files(settings)
     plane = local_plane(files, settings)
     gateway = build(settings, directory, journal=journal, plane=plane)
     live.hold(files, agent, plane.proxy)
@@ -83,12 +83,12 @@ def run_both(settings: Settings) -> None:
 def run_agent(settings: Settings) -> None:
     """Beside nginx, without Docker: a controller elsewhere orders."""
     token, waiting = read_token(settings.token_file), WaitingFile(settings.state_dir)
-    agent = live.reconciler(os.environ, settings, waiting=waiting)
+    files = routing_files(settings)
+    agent = live.reconciler(os.environ, settings, files, waiting=waiting)
 
     def roster(names: Collection[str]) -> Roster:
         return agent.reconcile() if waiting.told(names) else agent.roster
 
-    files = routing_files(settings)
     plane = local_plane(files, settings)
     live.hold(files, agent, plane.proxy)
     agent.reconcile()

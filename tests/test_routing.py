@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import stat
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from gateway.adapters.routing import REMEMBERED_S, RoutingFiles, routing_from_flag
+from gateway.adapters.routing import REMEMBERED_S, Kept, RoutingFiles, routing_from_flag
 from gateway.core.model import Routing, Slot
 from gateway.errors import Failed
 
@@ -145,3 +146,39 @@ def test_sites_that_are_published_at_the_same_time_find_the_state_whole(tmp_path
         state = tmp_path / "live" / ".states" / routing.flag
         assert (state / "slot").exists()
     assert not list((tmp_path / "live" / ".states").glob(".*.new"))
+
+
+def test_two_processes_that_settle_a_site_do_not_trip_over_each_other(
+    made: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The daemon that was just started again, and whoever publishes meanwhile."""
+    made.files.publish("shop", Routing(Slot.BLUE, awake=True))
+    made.at += 100
+    other, link_to = made.again(tmp_path), Path.symlink_to
+
+    def both(link: Path, target: str) -> None:
+        link_to(link, target)
+        monkeypatch.undo()
+        other.enter_service()
+
+    monkeypatch.setattr(Path, "symlink_to", both)
+    made.files.publish("shop", GREEN)
+    assert made.files.shown("shop").routing == GREEN
+    assert not list(made.folder.glob(".*.new"))
+
+
+def test_what_is_published_while_a_new_site_is_shown_stays(made: Files) -> None:
+    publish = threading.Thread(target=made.files.publish, args=("shop", BLUE))
+    kept = made.files.kept
+
+    def then_published(site: str) -> Kept:
+        found = kept(site)
+        if not publish.ident:
+            publish.start()
+            publish.join(timeout=0.2)  # as far as it comes
+        return found
+
+    made.files.kept = then_published  # type: ignore[method-assign]
+    made.files.show_missing(["shop"])
+    publish.join()
+    assert made.files.shown("shop").routing == BLUE

@@ -261,6 +261,11 @@ class RoutingFiles:
         there = set(self._shown_sites())
         for site in sites:
             if site not in there:
+                self._show_if_missing(site)
+
+    def _show_if_missing(self, site: str) -> None:
+        with self._lock:
+            if not (self._live / site).is_symlink():  # it may have been published by now
                 self._show(site, self._due(self.kept(site)))
 
     def shown(self, site: str) -> Shown:
@@ -285,8 +290,7 @@ class RoutingFiles:
 
     def _show(self, site: str, shown: Shown) -> None:
         self._prepare(shown)
-        link = self._live / f".{site}.new"
-        link.unlink(missing_ok=True)
+        link = self._live / f".{uuid.uuid4().hex}.new"  # another process may settle the site, too
         link.symlink_to(f"{self._states.name}/{shown.flag}")
         link.replace(self._live / site)  # the switch
         if shown.is_steady:
@@ -299,7 +303,7 @@ class RoutingFiles:
         state, routing = self._states / shown.flag, shown.routing
         if state.exists():
             return
-        new = self._states / f".{uuid.uuid4().hex}.new"  # another site's thread may be at it too
+        new = self._states / f".{uuid.uuid4().hex}.new"  # another site's thread may be at it, too
         new.mkdir(parents=True)
         if shown.is_steady and routing.release:
             _make(new / routing.release, routing.slot)

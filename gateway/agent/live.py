@@ -18,23 +18,29 @@ from gateway.agent.member import Member
 from gateway.agent.preview import may_see
 from gateway.agent.reconcile import Files, Reconciler, environment_of
 from gateway.core.model import Slot
-from gateway.paths import HOLD_SOCKET, LEASE_FILE, ROUTING_DIR, TLS_DIR
+from gateway.paths import HOLD_SOCKET, LEASE_FILE, TLS_DIR
 from gateway.ports import Proxy
 from gateway.settings import Settings
 from gateway.wiring import members_of
 
 
 def reconciler(
-    environ: Mapping[str, str], settings: Settings, waiting: Callable[[], Collection[str]] = tuple
+    environ: Mapping[str, str],
+    settings: Settings,
+    routing: RoutingFiles,
+    waiting: Callable[[], Collection[str]] = tuple,
 ) -> Reconciler:
-    """`waiting` names the sites whose deployment has not ended: they keep what they have until then."""
+    """`waiting` names the sites whose deployment has not ended: they keep what they have until then.
+
+    `routing`: the very ones that are published by, for only one at a time may show a site.
+    """
     files = Files(
         config_dir=Path(settings.config_dir),
         certs_dir=Path(settings.certs_dir),
         configuration=ConfigurationFiles(),
         pairs=CertificateFiles(TLS_DIR),
         good=GoodFiles(settings.state_dir),
-        routing=RoutingFiles(ROUTING_DIR, settings.state_dir),
+        routing=routing,
     )
     return Reconciler(environment_of(environ), files, waiting=waiting)
 

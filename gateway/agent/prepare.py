@@ -36,9 +36,10 @@ def prepare() -> None:
     # nginx does not start over a socket that a killed predecessor left.
     Path(RUN_DIR, "nginx.sock").unlink(missing_ok=True)
     settings = at_start(os.environ)
+    routing = RoutingFiles(ROUTING_DIR, settings.state_dir)
     if settings.is_of_a_fleet:  # what it knew may be out of date: nobody is served before it knows better
-        RoutingFiles(ROUTING_DIR, settings.state_dir).leave_service("it has no lease yet")
-    reconciler(os.environ, settings).prepare()
+        routing.leave_service("it has no lease yet")
+    reconciler(os.environ, settings, routing).prepare()
 
 
 if __name__ == "__main__":
