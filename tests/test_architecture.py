@@ -24,7 +24,6 @@ MAY_IMPORT_ADAPTERS = {
     "gateway.agent.live": "the agent's composition root",
     "gateway.agent.reconcile": "one path through files and nginx, each with one adapter and no fake",
     "gateway.agent.member": "carries orders out through files, with one adapter and no fake",
-    "gateway.agent.prepare": "what is shown before it is known what is live",
     "gateway.agent.texts": "renders each site",
     "gateway.agent.composing": "reads certificates",
     "gateway.agent.candidate": "renders the whole",

@@ -8,11 +8,11 @@ import shutil
 import sys
 from pathlib import Path
 
-from gateway.adapters.routing import RoutingFiles
 from gateway.agent.live import reconciler
 from gateway.errors import GatewayError
-from gateway.paths import ROUTING_DIR, RUN_DIR
+from gateway.paths import RUN_DIR
 from gateway.settings.parsing import at_start
+from gateway.wiring import routing_files
 
 
 def main() -> None:
@@ -36,7 +36,7 @@ def prepare() -> None:
     # nginx does not start over a socket that a killed predecessor left.
     Path(RUN_DIR, "nginx.sock").unlink(missing_ok=True)
     settings = at_start(os.environ)
-    routing = RoutingFiles(ROUTING_DIR, settings.state_dir)
+    routing = routing_files(settings)
     if settings.is_of_a_fleet:  # what it knew may be out of date: nobody is served before it knows better
         routing.leave_service("it has no lease yet")
     reconciler(os.environ, settings, routing).prepare()
