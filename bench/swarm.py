@@ -163,8 +163,11 @@ class Swarm:
         return self.cli("deploy", site, "--image", f"app={image}", *args, progress=progress)
 
     def running(self, site: str = SITE) -> dict[str, Any] | None:
-        """The deployment that has not ended."""
-        found: dict[str, Any] | None = self.cli("status", site).answer.get("deployment")
+        """The deployment that has not ended. Raises Broken when no controller says."""
+        said = self.cli("status", site).answer
+        if "deployment" not in said:
+            raise Broken(f"no status: {said}")
+        found: dict[str, Any] | None = said["deployment"]
         return found
 
     def history(self, site: str = SITE) -> list[dict[str, Any]]:
@@ -177,8 +180,14 @@ class Swarm:
         return [json.loads(line) for line in said.splitlines()]
 
     def settled(self, site: str = SITE) -> None:
-        """Nothing is left of the release before."""
-        self._until(lambda: self.running(site) is None, f"{site} is settled")
+        """Nothing is left of the release before. Where a node was lost, nobody may lead for a moment."""
+
+        def is_settled() -> bool:
+            with suppress(Broken):
+                return self.running(site) is None
+            return False
+
+        self._until(is_settled, f"{site} is settled")
 
 
 def _containers(node: Node) -> list[str]:

@@ -75,7 +75,9 @@ class Node:
 
     def _others(self, addresses: tuple[str, ...]) -> Mapping[str, Post]:
         return {
-            a: self.lab.nodes[a].member.standing().post for a in addresses if self.lab.joined(self.address, a)
+            a: self.lab.nodes[a].member.standing().post
+            for a in addresses
+            if a in self.lab.nodes and self.lab.joined(self.address, a)
         }
 
     @property
@@ -83,6 +85,10 @@ class Node:
         """What a visitor is served; None: the page that says that nothing is."""
         shown = self.files.shown(SITE.name).routing
         return shown if shown.slot else None
+
+
+class Ended(Exception):
+    """The controller, in the middle of an order."""
 
 
 class Line:
@@ -96,6 +102,8 @@ class Line:
             address = self.address[0]
             if address not in self._lab.nodes or not self._lab.joined(CONTROLLER, address):
                 raise AgentUnreachable(f"{address} does not answer")
+            if (name, address) in self._lab.ends:
+                raise Ended
             try:
                 return getattr(self._lab.nodes[address].member, name)(*args)
             except Refused as error:
@@ -108,6 +116,7 @@ class Lab:
     def __init__(self, folder: Path, count: int = 3) -> None:
         self.now, self.term = 1000.0, 0
         self.cut: set[frozenset[str]] = set()
+        self.ends: set[tuple[str, str]] = set()  # what a controller does not come to: the call, the address
         self.nodes = {f"g{n}": Node(self, f"g{n}", folder / f"g{n}") for n in range(1, count + 1)}
         self.there = set(self.nodes)  # as Swarm says
         self.fleet: Fleet | None = None
@@ -125,9 +134,19 @@ class Lab:
     def heal(self) -> None:
         self.cut = set()
 
+    def move(self, to: Mapping[str, str]) -> None:
+        """New containers in the place of these; address -> the new one, which may have been another's."""
+        self.nodes = {to.get(address, address): node for address, node in self.nodes.items()}
+        self.there = {to.get(address, address) for address in self.there}
+        self.cut = {frozenset(to.get(address, address) for address in pair) for pair in self.cut}
+        for address in to.values():
+            self.nodes[address].address = address
+            self.nodes[address].start()
+
     def lead(self) -> FleetProxy:
         """Another controller, from here on."""
         self.term += 1
+        self.ends = set()
         self.fleet = Fleet(
             self.term,
             lambda: {a: a for a in sorted(self.there)},

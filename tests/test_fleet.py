@@ -12,7 +12,7 @@ from gateway.core.admission import Admission, Door
 from gateway.core.fleet import LEASE_S, Post, Refused, majority, source, suffices
 from gateway.core.model import Routing, Slot
 from gateway.errors import ProxyError
-from tests.simulated_fleet import CONTROLLER, Lab, Node
+from tests.simulated_fleet import CONTROLLER, Ended, Lab, Node
 from tests.simulation import SITE
 
 BLUE, GREEN = Routing(Slot.BLUE, awake=True), Routing(Slot.GREEN, awake=True)
@@ -204,19 +204,81 @@ def test_a_new_gateway_serves_what_is_live(lab: Lab, tmp_path: Path) -> None:
     assert set(lab.shown().values()) == {GREEN}
 
 
+@pytest.mark.parametrize("reached", [(), (G1,), (G1, G2)])
+@pytest.mark.parametrize("call", ["prepare", "commit"])
+def test_a_controller_that_ends_in_the_middle_of_an_order_leaves_gateways_that_serve(
+    lab: Lab, call: str, reached: tuple[str, ...]
+) -> None:
+    lab.ends = {(call, address) for address in lab.nodes if address not in reached}
+    with pytest.raises(Ended):
+        lab.proxy.publish(SITE, GREEN)
+    lab.fleet = None
+    lab.pass_time(5 * LEASE_S)
+    carried_out = len(reached) if call == "commit" else 0
+    serve = [shown for shown in lab.shown().values() if shown]
+    assert serve.count(GREEN) == carried_out
+    assert len(serve) == (3 if carried_out < 2 else 2)  # the third finds none that has not
+    lab.lead()
+    lab.pass_time(2)
+    assert {*lab.shown().values()} == {GREEN if carried_out else BLUE}
+
+
+MOVES = [{G2: "g4", G3: "g5"}, {G2: G3, G3: "g4"}, {G2: G3, G3: G2}]
+
+
+@pytest.mark.parametrize("to", MOVES)
+def test_gateways_that_have_other_addresses_than_before_are_the_same_to_a_new_controller(
+    lab: Lab, to: dict[str, str]
+) -> None:
+    """Nobody led when Swarm started them anew: no list of members has their addresses."""
+    lab.fleet = None
+    lab.isolate(G1)
+    lab.move(to)
+    lab.pass_time(2 * LEASE_S)
+    lab.lead()
+    lab.pass_time(2 * LEASE_S)
+    assert [*lab.shown().values()].count(BLUE) == 2
+    lab.proxy.publish(SITE, GREEN)
+    assert lab.proxy.serving(SITE) == GREEN
+    assert [*lab.shown().values()].count(GREEN) == 2
+
+
+@pytest.mark.parametrize("to", MOVES)
+def test_they_are_the_same_to_the_controller_that_leads(lab: Lab, to: dict[str, str]) -> None:
+    lab.isolate(G1)
+    lab.move(to)
+    lab.pass_time(2 * LEASE_S)
+    assert [*lab.shown().values()].count(BLUE) == 2
+    lab.proxy.publish(SITE, GREEN)
+    assert lab.proxy.serving(SITE) == GREEN
+    assert [*lab.shown().values()].count(GREEN) == 2
+
+
+def test_a_gateway_alone_that_has_another_s_address_now_is_no_majority(lab: Lab) -> None:
+    lab.fleet = None
+    lab.isolate(G2)
+    lab.move({G2: G3, G3: G2})
+    lab.pass_time(2 * LEASE_S)
+    assert lab.shown()[G3] is None
+
+
 def test_what_is_new_speaks_for_nobody() -> None:
     post = Post(promised=7, done=7, members=(G1, G2, G3), own=G1)
     assert not post.may_go_on({G2: Post()})
-    assert post.may_go_on({G2: Post(7, 7)})
-    assert not post.may_go_on({G2: Post(8, 7)})
+    assert post.may_go_on({G2: Post(7, 7, own=G2)})
+    assert post.may_go_on({G2: Post(8, 7, own=G2)})
+    assert not post.may_go_on({G2: Post(8, 8, own=G2)})
 
 
 def test_the_state_is_taken_over_from_whoever_carried_out_most() -> None:
     members = (G1, G2, G3)
-    assert source({G1: Post(8, 7, members), G2: Post(8, 8, members)}) == G2
+    assert source({G1: Post(8, 7, members, G1), G2: Post(8, 8, members, G2)}) == G2
     assert source({G1: Post(), G2: Post()}) is None
     with pytest.raises(Refused, match="1 of 3"):
-        source({G1: Post(8, 7, members)})
+        source({G1: Post(8, 7, members, G1)})
+
+
+HAPPENS = ("order", "order", "half", "cut", "heal", "kill", "restart", "move", "lead", "wait", "gone")
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -227,10 +289,15 @@ def test_whatever_is_cut_and_killed_only_what_was_confirmed_is_served(tmp_path: 
     lab.lead()
     lab.pass_time(2)
     confirmed: Routing | None = None
-    for _ in range(40):
-        match chance.choice(("order", "order", "cut", "heal", "kill", "restart", "lead", "wait", "gone")):
+    for turn in range(40):
+        match chance.choice(HAPPENS):
             case "order":
                 confirmed = _ordered(lab, chance.choice((BLUE, GREEN)))
+            case "half":
+                some = chance.sample([*lab.nodes], chance.randint(1, len(lab.nodes)))
+                lab.ends = {(chance.choice(("prepare", "commit")), address) for address in some}
+                confirmed = _ordered(lab, chance.choice((BLUE, GREEN)))
+                lab.fleet, lab.ends = None, set()
             case "cut":
                 lab.part(*chance.sample([*lab.nodes, CONTROLLER], 2))
             case "heal":
@@ -239,6 +306,10 @@ def test_whatever_is_cut_and_killed_only_what_was_confirmed_is_served(tmp_path: 
                 lab.nodes[chance.choice([*lab.nodes])].restart_agent()
             case "restart":
                 lab.nodes[chance.choice([*lab.nodes])].start()
+            case "move":
+                some = chance.sample([*lab.nodes], chance.randint(1, len(lab.nodes)))
+                free = [f"m{turn}", *some]
+                lab.move(dict(zip(some, chance.sample(free, len(some)), strict=True)))
             case "lead":
                 lab.lead()
             case "gone":
@@ -251,6 +322,8 @@ def test_whatever_is_cut_and_killed_only_what_was_confirmed_is_served(tmp_path: 
                 assert {*lab.shown().values()} <= {None, confirmed}
     lab.heal()
     lab.there = {*lab.nodes}
+    if not lab.fleet:
+        lab.lead()
     lab.pass_time(3 * LEASE_S)
     assert len({*lab.shown().values()}) == 1
     assert not lab.problem
@@ -261,5 +334,5 @@ def _ordered(lab: Lab, routing: Routing) -> Routing | None:
     try:
         lab.proxy.publish(SITE, routing)
         return routing if lab.proxy.serving(SITE) == routing else None
-    except ProxyError:
+    except (ProxyError, Ended):
         return None

@@ -1,12 +1,13 @@
 """Many gateways: who there is, who has a lease, and orders that all of them carry out.
 
-An order is promised by all, then carried out by all. One that can't be reached misses it; the others know of
-it then, so that one gets no lease any more and is out of service before long (core.fleet).
+An order is promised by all, then carried out by all. One that can't be reached misses it; the others have
+carried it out then, so that one gets no lease any more and is out of service before long (core.fleet).
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
@@ -33,6 +34,7 @@ class Gateway:
     agent: RemoteMember
     clock: float | None = None
     done: int = 0
+    own: str = ""  # the address that it was a member at
     in_service: bool = False
     why: str = ""  # it did not answer
 
@@ -40,8 +42,14 @@ class Gateway:
     def is_reached(self) -> bool:
         return self.clock is not None
 
+    @property
+    def is_moved(self) -> bool:
+        """It was told what it knows at another address: it is not the member that was at this one."""
+        return self.own not in ("", _own(self))
+
     def heard(self, standing: Standing) -> None:
         self.clock, self.done, self.in_service = standing.clock, standing.post.done, standing.in_service
+        self.own = standing.post.own
         self.why = ""
 
     def lost(self, why: str) -> None:
@@ -51,6 +59,10 @@ class Gateway:
 
 
 Gateways = Mapping[str, Gateway]
+
+
+def _own(gateway: Gateway) -> str:
+    return gateway.agent.address[0]
 
 
 class Fleet:
@@ -97,11 +109,11 @@ class Fleet:
             self._lease()
             self._tell_those_behind()
             self._settle_members(found)
+            self._count_out()
 
     def reached(self) -> dict[str, Gateway]:
         """The members that answered last. In service or not."""
-        known = self._known
-        return {a: known[a] for a in self._members if a in known and known[a].is_reached}
+        return {a: one for a, one in self._here().items() if a in self._members and not one.is_moved}
 
     def problems(self) -> list[str]:
         """Of gateways that do not serve."""
@@ -111,9 +123,16 @@ class Fleet:
         return [f"the gateway on {one.name} {what}" for what, some in amiss.items() for one in some]
 
     def knows_all(self, asked: Collection[str]) -> bool:
-        """Whether those that were not asked have carried out the last order, or are out of service."""
-        now = self._now()
-        return all(address in asked or at <= now for address, at in list(self._out_at.items()))
+        """Whether those that were not asked have carried out the last order, or are out of service.
+
+        Raises ProxyError while too few have.
+        """
+        now, left = self._now(), {a: at for a, at in list(self._out_at.items()) if a not in asked}
+        if math.inf in left.values():
+            raise ProxyError(
+                "too few gateways have carried out the last order, and the others can't be reached"
+            )
+        return all(at <= now for at in left.values())
 
     def order(self, site: Site, change: Change) -> None:
         """Raises ProxyError: too few can be reached, and nothing was done; or one of them refused."""
@@ -122,16 +141,16 @@ class Fleet:
                 raise AgentUnreachable("no gateway can be reached yet")
             self._tell_those_behind()
             order, after, refused = self._number(), self._order, list[str]()
-            promised = self.all_of(self.reached(), lambda one: one.agent.prepare(order, after), refused)
+            reached = self.reached()
+            promised = self.all_of(reached, lambda one: one.agent.prepare(order, after, _own(one)), refused)
             self._require(promised, self._members)
-            out_at = self._now() + LEASE_S
             ready = {address: self._known[address] for address in promised}
             done = self.all_of(ready, lambda one: one.agent.commit(order, site, change), refused)
             self._order = order
             self._states[site.name] = self._states.get(site.name, State()).changed_by(change)
             for address in self._members:
                 self._known[address].done = order if address in done else 0
-            self._missed({*self._members} - {*done}, out_at)
+            self._count_out()
         if refused:
             raise ProxyError("; ".join(refused))
 
@@ -163,26 +182,28 @@ class Fleet:
 
     def _begin(self) -> None:
         """Take over what the gateways know, as the one that orders from now on."""
-        here = {address: one for address, one in self._known.items() if one.is_reached}
-        posts = {a: s.post for a, s in self.all_of(here, lambda one: one.agent.standing()).items()}
-        if not posts:
+        here = self._here()
+        standings = self.all_of(here, lambda one: one.agent.standing())
+        if not standings:
             raise AgentUnreachable("no gateway can be reached")
+        for address, standing in standings.items():
+            self._known[address].heard(standing)
+        posts = {address: standing.post for address, standing in standings.items()}
         try:
             best = fleet.source(posts)
         except fleet.Refused as error:
             raise ProxyError(str(error)) from error
         self._states = self._known[best].agent.states() if best else {}
-        before = max(posts.values(), key=lambda post: post.promised).members
-        self._know({a: one.name for a, one in self._known.items()} | {a: a for a in before})
-        self._members = fleet.members(posts, before, ())
-        self._order_everything(self._members)
+        self._members = max(posts.values(), key=lambda post: post.promised).members
+        self._know({a: one.name for a, one in self._known.items()} | {a: a for a in self._members})
+        self._order_everything(posts)
 
     def _lease(self) -> None:
         """Counted from when each answered the last question."""
 
         def lease(one: Gateway) -> Standing:
             assert one.clock is not None, "it was reached"
-            return one.agent.lease(self._order, one.clock, self._members, one.agent.address[0])
+            return one.agent.lease(self._order, one.clock, _own(one))
 
         for address, standing in self.all_of(self.reached(), lease).items():
             self._known[address].heard(standing)
@@ -195,40 +216,59 @@ class Fleet:
     def _settle_members(self, found: Collection[str]) -> None:
         """Who is gone for Swarm, and does not answer, is let go once it is out of service.
 
-        Not before: a controller after this one would not know that it has to wait for it.
+        Not before: a controller after this one would not know that it has to wait for it. Who has another
+        address than before is told of it.
         """
-        known, now = self._known, self._now()
-        new = [a for a in found if known[a].is_reached and a not in self._members]
-        leaving = [a for a in self._members if a not in found and not known[a].is_reached]
+        now, leaving, moved = self._now(), self._leaving(found), self._moved(found)
         gone = [a for a in leaving if self._out_at.get(a, now) < now]
-        if new or gone or any(a not in self._out_at for a in leaving):  # which misses this order
-            self._order_everything(fleet.members(new, self._members, gone))
+        new = [a for a in found if self._known[a].is_reached and a not in self._members]
+        if new or moved or gone or any(a not in self._out_at for a in leaving):  # which misses this order
+            self._order_everything(found, gone)
 
-    def _order_everything(self, members: tuple[str, ...]) -> None:
-        """An order that says all that there is, to whoever is a member from now on. Raises ProxyError."""
-        order = self._number()
-        here = {a: self._known[a] for a in members if self._known[a].is_reached}
-        self._require(here, self._members)
+    def _leaving(self, found: Collection[str]) -> list[str]:
+        stay = {a for a in found if not self._known[a].is_moved} | {*self._moved(found), *self.reached()}
+        return [a for a in self._members if a not in stay]
+
+    def _order_everything(self, found: Collection[str], gone: Collection[str] = ()) -> None:
+        """An order that says all that there is, to whoever is a member from now on. Raises ProxyError.
+
+        At an address nobody is taken in before who was the member there has moved or is gone.
+        """
+        order, left = self._number(), {*self._members} - {*self._moved(found), *gone}
+        here = {
+            address: one
+            for address, one in self._here().items()
+            if (not one.is_moved if address in left else address in found)
+        }
+        members = tuple(sorted({*left, *here}))
+        before = {address: one.own or address for address, one in here.items()}
+        self._require(before.values(), self._members)
         told = self._tell(here, order, members)
-        self._require(told, self._members)
+        self._require([before[address] for address in told], self._members)
         self._members, self._order = members, order
-        self._out_at = {a: at for a, at in self._out_at.items() if a in members}
-        self._missed({*members} - {*told}, self._now() + LEASE_S)
+        self._count_out()
+
+    def _here(self) -> dict[str, Gateway]:
+        return {address: one for address, one in self._known.items() if one.is_reached}
+
+    def _moved(self, found: Collection[str]) -> set[str]:
+        """Members that answer at another address now."""
+        here = {a: one.own for a, one in self._here().items() if a in found or not one.is_moved}
+        return fleet.moved(here).intersection(self._members)
 
     def _tell(self, gateways: Gateways, order: int, members: tuple[str, ...]) -> dict[str, Standing]:
-        told = self.all_of(
-            gateways, lambda one: one.agent.take_over(order, members, one.agent.address[0], self._states)
-        )
+        told = self.all_of(gateways, lambda one: one.agent.take_over(order, members, _own(one), self._states))
         for address, standing in told.items():
             gateways[address].heard(standing)
-            self._out_at.pop(address, None)
             log.info("the gateway on %s knows of everything", gateways[address].name)
         return told
 
-    def _missed(self, addresses: Collection[str], out_at: float) -> None:
-        """From the first order that they missed nobody gives them a lease any more."""
-        for address in addresses:
-            self._out_at.setdefault(address, out_at)
+    def _count_out(self) -> None:
+        """Those behind are out of service a lease after enough others have carried out what they missed."""
+        behind = [a for a in self._members if self._known[a].is_moved or self._known[a].done != self._order]
+        enough = fleet.suffices(len(self._members) - len(behind), len(self._members))
+        at = self._now() + LEASE_S if enough else math.inf
+        self._out_at = {address: min(at, self._out_at.get(address, at)) for address in behind}
 
     def _number(self) -> int:
         self._next += 1

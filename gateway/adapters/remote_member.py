@@ -24,16 +24,14 @@ class RemoteMember(RemoteAgent):
     def post(self) -> Post:
         return self.standing().post
 
-    def lease(self, order: int, since: float, members: tuple[str, ...], own: str) -> Standing:
-        return self._call(
-            Standing, "lease", ORDER_TIMEOUT_S, order=order, since=since, members=members, own=own
-        )
+    def lease(self, order: int, since: float, own: str) -> Standing:
+        return self._call(Standing, "lease", ORDER_TIMEOUT_S, order=order, since=since, own=own)
 
     def wake(self, site: Site, routing: Routing) -> None:
         self._ask("wake", site=site, routing=routing)
 
-    def prepare(self, order: int, after: int) -> None:
-        self._ask("prepare", ORDER_TIMEOUT_S, order=order, after=after)
+    def prepare(self, order: int, after: int, own: str) -> None:
+        self._ask("prepare", ORDER_TIMEOUT_S, order=order, after=after, own=own)
 
     def commit(self, order: int, site: Site, change: Change) -> None:
         self._ask("commit", ORDER_TIMEOUT_S, order=order, site=site, change=change)

@@ -90,9 +90,9 @@ def _numbered_orders(member: Member) -> Calls:
 
     return {
         "standing": lambda body: member.standing(),
-        "lease": lambda body: member.lease(order(body), part(body, "since", float), *who(body)),
+        "lease": lambda body: member.lease(order(body), part(body, "since", float), part(body, "own", str)),
         "wake": lambda body: member.wake(_site(body), part(body, "routing", Routing)),
-        "prepare": lambda body: member.prepare(order(body), part(body, "after", int)),
+        "prepare": lambda body: member.prepare(order(body), part(body, "after", int), part(body, "own", str)),
         "commit": lambda body: member.commit(order(body), _site(body), part(body, "change", Change)),
         "take_over": lambda body: member.take_over(order(body), *who(body), _states(body)),
         "states": lambda body: member.states(),

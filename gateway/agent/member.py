@@ -6,7 +6,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 
 from gateway.adapters.post import PostFile
 from gateway.adapters.routing import RoutingFiles
@@ -40,12 +39,10 @@ class Member:
 
     # What the controller orders
 
-    def lease(self, order: int, since: float, members: tuple[str, ...], own: str) -> Standing:
-        """A lease, counted from `since` by our own clock, unless an order was missed."""
+    def lease(self, order: int, since: float, own: str) -> Standing:
+        """A lease, counted from `since` by our own clock, unless an order was missed or another is meant."""
         with self._lock:
-            if self._post.done == order:
-                if (members, own) != (self._post.members, self._post.own):
-                    self._keep(replace(self._post, members=members, own=own))
+            if (self._post.done, self._post.own) == (order, own):
                 self._renew(since)
         self._serve_or_not()
         return self.standing()
@@ -57,10 +54,10 @@ class Member:
         """What the order may have to wait for, beforehand."""
         self._files.wake(site.name, routing)
 
-    def prepare(self, order: int, after: int) -> None:
+    def prepare(self, order: int, after: int, own: str) -> None:
         """Raises core.fleet.Refused, as all that has a number."""
         with self._lock:
-            self._keep(self._post.promise(order, after=after))
+            self._keep(self._post.promise(order, after=after, own=own))
 
     def commit(self, order: int, site: Site, change: Change) -> None:
         """Raises ProxyError, Failed. Repeated, it is harmless."""

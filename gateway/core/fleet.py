@@ -1,13 +1,13 @@
 """Many gateways as one: how many an order has to reach, and which of them may serve.
 
-Every order to the gateways has a number. Each gateway promises it, which says no more than that it knows of
-it, before any carries it out. So whoever missed an order learns that there is one from those that did not:
-those who know of the last order, and any majority, have a gateway in common (docs/adr/0024).
+Every order to the gateways has a number. Each gateway promises it, which says no more than that it can be
+reached, before any carries it out. It is in force when those that have not carried it out are too few to be a
+majority: whoever missed it then finds no majority that did, too (docs/adr/0024).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from gateway.core.admission import Admission
@@ -30,7 +30,8 @@ class Refused(ValueError):
 class Post:
     """What a gateway knows. `done`: the last order that it carried out, all before it too; 0: it is new.
 
-    `members`: the addresses of all gateways; `own`: which of them this one is.
+    `members`: the addresses of all gateways; `own`: which of them this one is. What is known is kept for the
+    container that takes its place, on the same volume. That has another address, and is this member still.
     """
 
     promised: int = 0
@@ -38,9 +39,11 @@ class Post:
     members: tuple[str, ...] = ()
     own: str = ""
 
-    def promise(self, order: int, *, after: int) -> Post:
-        """Raises Refused when a later order is known, or one before it was missed."""
+    def promise(self, order: int, *, after: int, own: str) -> Post:
+        """Raises Refused when another is meant, a later order is known, or one before it was missed."""
         self._refuse_older(order)
+        if own != self.own:
+            raise Refused(f"the gateway at {own} is another one now")
         if self.done not in (after, order):
             raise Refused(f"order {order} follows {after}, but {self.done} was the last that was carried out")
         return replace(self, promised=order)
@@ -61,12 +64,15 @@ class Post:
             raise Refused(f"order {order} comes too late: {self.promised} is known already")
 
     def may_go_on(self, others: Mapping[str, Post]) -> bool:
-        """Whether a majority, with this one, knows of no order that this one has not carried out.
+        """Whether a majority, with this one, has carried out no order that this one has not.
 
-        `others`: what those that can be reached know; what is new knows nothing.
+        `others`: what those that can be reached know; what is new knows nothing. What was promised and is not
+        carried out counts for nothing: nobody may ever do so, when the controller that ordered it is lost.
         """
-        agree = sum(1 for post in others.values() if post.done and post.promised <= self.done)
-        return self.done > 0 and agree + 1 >= majority(len(self.members))
+        agree = {post.own for post in others.values() if 0 < post.done <= self.done}
+        # An address may have become our own since.
+        agree = agree.intersection(self.members) - {self.own}
+        return self.done > 0 and len(agree) + 1 >= majority(len(self.members))
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,7 @@ def source(found: Mapping[str, Post]) -> str | None:
     if not known:
         return None
     last = max(known.values(), key=lambda post: post.promised)
-    reached = [address for address in last.members if address in known]
+    reached = {post.own for post in known.values()}.intersection(last.members)
     if len(reached) < majority(len(last.members)):
         raise Refused(
             f"{len(reached)} of {len(last.members)} gateways can be reached: the others may know better what"
@@ -128,6 +134,10 @@ def source(found: Mapping[str, Post]) -> str | None:
     return max(known, key=lambda address: known[address].done)
 
 
-def members(found: Collection[str], before: Collection[str], gone: Collection[str]) -> tuple[str, ...]:
-    """Who is to belong to the fleet: whoever is there, and who was and is not known to be gone."""
-    return tuple(sorted({*found, *before} - {*gone}))
+def moved(here: Mapping[str, str]) -> set[str]:
+    """Members that have another address now. `here`: where each answers now -> which member it is.
+
+    Nothing is to be waited for at the one before: Swarm starts a node's next task when that has ended.
+    """
+    elsewhere = {member for address, member in here.items() if member != address}
+    return elsewhere - {member for address, member in here.items() if member == address}
