@@ -61,16 +61,26 @@ class Node:
 
     @contextmanager
     def closed(self, port: int) -> Iterator[None]:
-        """Nothing leaves for this TCP port or arrives there: it is in no Swarm's majority without 2377."""
-        inside = ["nsenter", f"--net=/var/run/netns/{self.namespace}", "iptables", "-w"]
-        rules = [[chain, "-p", "tcp", "--dport", str(port), "-j", "DROP"] for chain in ("INPUT", "OUTPUT")]
+        """Nothing leaves for this TCP port or arrives there: it is in no Swarm's majority without 2377.
+
+        What is new is refused, and what is left is cut off at the end. TCP would try either again after half
+        a minute only; by then Swarm takes the node for lost, and starts its tasks anew, its gateway too.
+        """
+        inside = ["nsenter", f"--net=/var/run/netns/{self.namespace}"]
+        refuse = ["--syn", "-j", "REJECT", "--reject-with", "tcp-reset"]
+        rules = [
+            [chain, "-p", "tcp", "--dport", str(port), *what]
+            for chain in ("INPUT", "OUTPUT")
+            for what in (["-j", "DROP"], refuse)  # the last comes first
+        ]
         for rule in rules:
-            run(*inside, "-I", *rule)
+            run(*inside, "iptables", "-w", "-I", *rule)
         try:
             yield
         finally:
             for rule in rules:
-                run(*inside, "-D", *rule)
+                run(*inside, "iptables", "-w", "-D", *rule)
+            run(*inside, "ss", "-K", f"( dport = :{port} or sport = :{port} )", check=False)
 
     @property
     def link(self) -> str:
