@@ -43,9 +43,13 @@ class Gateway:
         return self.clock is not None
 
     @property
+    def address(self) -> str:
+        return self.agent.address[0]
+
+    @property
     def is_moved(self) -> bool:
         """It was told what it knows at another address: it is not the member that was at this one."""
-        return self.own not in ("", _own(self))
+        return self.own not in ("", self.address)
 
     def heard(self, standing: Standing) -> None:
         self.clock, self.done, self.in_service = standing.clock, standing.post.done, standing.in_service
@@ -59,10 +63,6 @@ class Gateway:
 
 
 Gateways = Mapping[str, Gateway]
-
-
-def _own(gateway: Gateway) -> str:
-    return gateway.agent.address[0]
 
 
 class Fleet:
@@ -109,7 +109,7 @@ class Fleet:
             self._lease()
             self._tell_those_behind()
             self._settle_members(found)
-            self._count_out()
+            self._count_out()  # after that: who is leaving has missed an order by now
 
     def reached(self) -> dict[str, Gateway]:
         """The members that answered last. In service or not."""
@@ -142,8 +142,8 @@ class Fleet:
             self._tell_those_behind()
             order, after, refused = self._number(), self._order, list[str]()
             reached = self.reached()
-            promised = self.all_of(reached, lambda one: one.agent.prepare(order, after, _own(one)), refused)
-            self._require(promised, self._members)
+            promised = self.all_of(reached, lambda one: one.agent.prepare(order, after, one.address), refused)
+            self._require(promised)
             ready = {address: self._known[address] for address in promised}
             done = self.all_of(ready, lambda one: one.agent.commit(order, site, change), refused)
             self._order = order
@@ -203,7 +203,7 @@ class Fleet:
 
         def lease(one: Gateway) -> Standing:
             assert one.clock is not None, "it was reached"
-            return one.agent.lease(self._order, one.clock, _own(one))
+            return one.agent.lease(self._order, one.clock, one.address)
 
         for address, standing in self.all_of(self.reached(), lease).items():
             self._known[address].heard(standing)
@@ -219,15 +219,13 @@ class Fleet:
         Not before: a controller after this one would not know that it has to wait for it. Who has another
         address than before is told of it.
         """
-        now, leaving, moved = self._now(), self._leaving(found), self._moved(found)
+        now, moved = self._now(), self._moved(found)
+        stay = {a for a in found if not self._known[a].is_moved} | {*moved, *self.reached()}
+        leaving = [a for a in self._members if a not in stay]
         gone = [a for a in leaving if self._out_at.get(a, now) < now]
         new = [a for a in found if self._known[a].is_reached and a not in self._members]
         if new or moved or gone or any(a not in self._out_at for a in leaving):  # which misses this order
             self._order_everything(found, gone)
-
-    def _leaving(self, found: Collection[str]) -> list[str]:
-        stay = {a for a in found if not self._known[a].is_moved} | {*self._moved(found), *self.reached()}
-        return [a for a in self._members if a not in stay]
 
     def _order_everything(self, found: Collection[str], gone: Collection[str] = ()) -> None:
         """An order that says all that there is, to whoever is a member from now on. Raises ProxyError.
@@ -242,9 +240,9 @@ class Fleet:
         }
         members = tuple(sorted({*left, *here}))
         before = {address: one.own or address for address, one in here.items()}
-        self._require(before.values(), self._members)
+        self._require(before.values())
         told = self._tell(here, order, members)
-        self._require([before[address] for address in told], self._members)
+        self._require([before[address] for address in told])
         self._members, self._order = members, order
         self._count_out()
 
@@ -257,7 +255,9 @@ class Fleet:
         return fleet.moved(here).intersection(self._members)
 
     def _tell(self, gateways: Gateways, order: int, members: tuple[str, ...]) -> dict[str, Standing]:
-        told = self.all_of(gateways, lambda one: one.agent.take_over(order, members, _own(one), self._states))
+        told = self.all_of(
+            gateways, lambda one: one.agent.take_over(order, members, one.address, self._states)
+        )
         for address, standing in told.items():
             gateways[address].heard(standing)
             log.info("the gateway on %s knows of everything", gateways[address].name)
@@ -274,12 +274,12 @@ class Fleet:
         self._next += 1
         return self._next
 
-    def _require(self, reached: Collection[str], members: Collection[str]) -> None:
-        """Raises ProxyError when those that are left out could go on by themselves."""
-        missing = [address for address in members if address not in reached]
-        if not fleet.suffices(len(members) - len(missing), len(members)):
+    def _require(self, reached: Collection[str]) -> None:
+        """Raises ProxyError when the members that are left out could go on by themselves."""
+        count, missing = len(self._members), [a for a in self._members if a not in reached]
+        if not fleet.suffices(count - len(missing), count):
             names = ", ".join(self._known[address].name for address in missing)
             raise ProxyError(
-                f"{len(members) - len(missing)} of {len(members)} gateways can be reached (not: {names}), too"
-                " few for an order: nothing was changed"
+                f"{count - len(missing)} of {count} gateways can be reached (not: {names}), too few for an"
+                " order: nothing was changed"
             )

@@ -102,7 +102,7 @@ class FleetProxy:
         """Of the first that answers. Its problems say what is wrong with the others."""
 
         def told(one: Gateway) -> ToldRoster:
-            before = self._told.get(one.agent.address[0])
+            before = self._told.get(one.address)
             said = one.agent.roster(waiting, known=before.version if before else "")
             return before if before and said.roster is None else said
 
