@@ -161,8 +161,9 @@ def test_a_hook_runs_to_its_end_once_and_is_found_by_nobody() -> None:
     hook = stack.for_hook(Release(1, "shop", model, {}), SITE, deployment, Hook.EXPAND)
     file = swarm.stack_file(hook, "app", "shop-blue", "gw")
     assert file["services"].keys() == {"up"}
-    assert file["services"]["up"]["deploy"]["mode"] == "replicated-job"
-    assert file["services"]["up"]["deploy"]["restart_policy"] == {"condition": "none"}
+    deploy = file["services"]["up"]["deploy"]
+    assert (deploy["mode"], deploy["replicas"]) == ("replicated", 1)
+    assert deploy["restart_policy"] == {"condition": "none", "max_attempts": 1}
     assert swarm.GATEWAY not in (file.get("networks") or {})
 
 

@@ -17,8 +17,11 @@ CANCEL_LOOK_S = 0.2
 TERM_PATIENCE_S = 5.0
 # What compose needs of our environment; GATEWAY_* and secrets of ours stay out of the stacks.
 PASSED_ON = ("PATH", "HOME", "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "TMPDIR", "LANG")
-
-
+# So a manager says that another one has to lead first. Measured: the leader cut off, killed, and no majority.
+NOBODY_LEADS = (
+    *("code = Unavailable", "code = DeadlineExceeded"),
+    *("does not have a leader", "lost leader status"),
+)
 COMPOSE = ("compose", "--ansi", "never", "--progress", "plain")
 
 
@@ -35,7 +38,7 @@ def run_docker(
     timeout_s: float = COMMAND_TIMEOUT_S,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> str:
-    """`docker ARGS`; its standard output. Raises EngineError with what it said."""
+    """`docker ARGS`; its standard output. Raises EngineError or EngineUnreachable, with what it said."""
     env = {key: os.environ[key] for key in PASSED_ON if key in os.environ} | dict(values or {})
     # Killed with us: a compose that outlives a killed controller would work against its successor.
     command = ["setpriv", "--pdeathsig", "KILL", "docker"]
@@ -53,9 +56,16 @@ def run_docker(
         return out
     lines = [line.strip() for line in re.split(r"[\r\n]+", err) if line.strip()]
     said = lines[-1].removeprefix("Error response from daemon: ") if lines else str(process.returncode)
+    raise refused(said)
+
+
+def refused(said: str) -> EngineError | EngineUnreachable:
+    """What Docker said, as the error that it is."""
     if "Cannot connect to the Docker daemon" in said:
-        raise EngineUnreachable(f"the Docker Engine can't be reached: {said}")
-    raise EngineError(said)
+        return EngineUnreachable(f"the Docker Engine can't be reached: {said}")
+    if "rpc error" in said and any(words in said for words in NOBODY_LEADS):
+        return EngineUnreachable(f"the Swarm does not answer: {said}")
+    return EngineError(said)
 
 
 def _communicate(

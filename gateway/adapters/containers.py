@@ -14,7 +14,7 @@ from docker.errors import APIError, DockerException, NotFound
 from docker.models.containers import Container
 from docker.utils import kwargs_from_env
 
-from gateway.adapters.compose_command import run_compose
+from gateway.adapters.compose_command import refused, run_compose
 from gateway.core import stack
 from gateway.core.model import Site, Slot
 from gateway.errors import EngineError, EngineUnreachable
@@ -41,7 +41,7 @@ def translated(call: Callable[P, T]) -> Callable[P, T]:
         except APIError as error:
             if error.status_code in (502, 504):  # a proxy before Docker, which it can't reach
                 raise EngineUnreachable(f"the Docker Engine can't be reached: {error.explanation}") from error
-            raise EngineError(f"Docker: {error.explanation or error}") from error
+            raise refused(f"Docker: {error.explanation or error}") from error
         except (DockerException, requests.RequestException, OSError) as error:
             raise EngineUnreachable(
                 f"the Docker Engine can't be reached: {error}. Is /var/run/docker.sock mounted?"

@@ -19,9 +19,10 @@ NAMESPACE = "com.docker.stack.namespace"
 # A task's states, in their order (moby, api/types/swarm/task.go). In the first it has no process yet.
 NOT_BEGUN = ("new", "allocated", "pending", "assigned", "accepted", "preparing", "ready")
 REJECTED = "rejected"  # by its node, before it ran: there is no such image, or no such mount
-FAILED = ("failed", REJECTED, "complete")  # ended by itself
-ORPHANED = "orphaned"
-TAKEN_AWAY = ("shutdown", ORPHANED, "remove")
+COMPLETE = "complete"
+FAILED = ("failed", REJECTED, COMPLETE)  # ended by itself
+ORPHANED, _STOPPED = "orphaned", "Swarm stopped it, as when its node is drained"
+TAKEN_AWAY = {ORPHANED: "its node was lost", "shutdown": _STOPPED, "remove": _STOPPED}
 
 Task = Mapping[str, Any]
 
@@ -59,16 +60,15 @@ class OnSwarm(OnDocker):
         places: dict[Any, dict[Any, list[Task]]] = defaultdict(lambda: defaultdict(list))
         each_node = {service.id for service in services if is_global(service)}
         for task in sorted(every, key=lambda task: str(task["CreatedAt"])):
-            # A job's one place has no number, whichever node it is tried on.
-            place = task.get("NodeID") if task["ServiceID"] in each_node else task.get("Slot", 0)
+            place = task.get("NodeID") if task["ServiceID"] in each_node else task.get("Slot")
             places[task["ServiceID"]][place].append(task)
         return [(service, _latest(places[service.id].values())) for service in services]
 
     def _every_task(self, filters: Mapping[str, Any]) -> list[Task]:
-        """Those of lost nodes as orphaned: Swarm itself calls them running for another day."""
+        """Those that ran on lost nodes as orphaned: Swarm itself calls them running for another day."""
         found: list[Task] = self._docker.api.tasks(filters=dict(filters))  # type: ignore[no-untyped-call]
         lost = {node.id for node in self._docker.nodes.list() if node.attrs["Status"]["State"] == "down"}
-        return [_orphaned(task) if task.get("NodeID") in lost else task for task in found]
+        return [_orphaned(t) if t.get("NodeID") in lost and not has_ended(t) else t for t in found]
 
     def _services(self, site: Site, slot: Slot) -> list[Service]:
         found = self._docker.services.list(filters=of_stack(site, slot))
@@ -134,17 +134,22 @@ def has_ended(task: Task) -> bool:
 
 
 def exit_code(task: Task) -> int | None:
-    """None while it runs; 1 when it never ran."""
-    if task["Status"]["State"] not in FAILED:
+    """None while it runs; 1 when it never ran, or Swarm took it away."""
+    if not has_ended(task):
         return None
-    code = (task["Status"].get("ContainerStatus") or {}).get("ExitCode")
-    return 1 if code is None else int(code)
+    if task["Status"]["State"] == COMPLETE:
+        return 0
+    # 0 is said of one that was not seen to end, too.
+    return int((task["Status"].get("ContainerStatus") or {}).get("ExitCode") or 1)
 
 
 def last_lines(task: Task) -> list[str]:
     """What it said, and what Swarm says of it."""
-    is_placed = task["Status"]["State"] not in NOT_BEGUN
+    state = task["Status"]["State"]
     logs = ["service", "logs", "--raw", "--tail", str(LOG_LINES), task["ID"]]
-    said = run_docker(logs) if is_placed else ""
-    why = task["Status"].get("Err")
-    return [*said.splitlines(), *([why] if why else [])][-LOG_LINES:]
+    try:
+        said = [] if state in (*NOT_BEGUN, ORPHANED) else run_docker(logs).splitlines()
+    except EngineError as error:  # its node does not answer, and is not taken for lost yet
+        said = [str(error)]
+    why = task["Status"].get("Err") or TAKEN_AWAY.get(state)
+    return [*said, *([why] if why else [])][-LOG_LINES:]

@@ -42,12 +42,11 @@ class SwarmJobs(OnSwarm):
             self._deploy(site, deployment.slot, model, cancelled=cancelled)
             service = self._hook(site, deployment, hook)
             assert service is not None, "`docker stack deploy` said that it was created"
-        [(_, latest)] = self._tasks([service])
-        if not latest:
-            return HookRun(labels_of(service)[swarm.SERVICE], None, ())
-        [task] = latest
-        lines = tuple(swarms.last_lines(task))
-        return HookRun(labels_of(service)[swarm.SERVICE], swarms.exit_code(task), lines)
+        name = labels_of(service)[swarm.SERVICE]
+        # One at most: where it is taken away, it is not started elsewhere. It may have done half.
+        for task in self._every_task({"service": [service.id]}):
+            return HookRun(name, swarms.exit_code(task), tuple(swarms.last_lines(task)))
+        return HookRun(name, None, ())
 
     def _hooks(self, site: Site, slot: Slot) -> list[Service]:
         return [service for service in self._own_services(site, slot) if labels.HOOK in labels_of(service)]

@@ -135,7 +135,10 @@ def _service(name: str, said: Mapping[str, Any]) -> Model:
     deploy["endpoint_mode"] = "dnsrr"
     deploy["labels"] = {**(deploy.get("labels") or {}), **labels.of(service), SERVICE: name}
     if labels.HOOK in labels.of(service):
-        deploy |= {"mode": "replicated-job", "restart_policy": {"condition": "none"}}
+        # No job of Swarm's: a manager that leads again runs it again and again (moby/moby#53632). The attempt
+        # keeps Swarm from forgetting what ended, and starting it anew (swarmkit, taskreaper/task_reaper.go).
+        once = {"condition": "none", "max_attempts": 1}
+        deploy |= {"mode": "replicated", "replicas": 1, "restart_policy": once}
     if (how := labels.quiesce(labels.of(service))) is not None:
         # All that a manager can tell a task is to stop.
         service |= {"stop_signal": how.signal, "stop_grace_period": f"{how.timeout_s:g}s"}
