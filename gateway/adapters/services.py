@@ -54,9 +54,9 @@ class OnSwarm(OnDocker):
 
     def _tasks(self, services: Sequence[Service]) -> list[tuple[Service, list[Task]]]:
         """Of each service the latest task of each place, with the number of those that failed before."""
-        if not services:
-            return []
-        every = self._every_task({"service": [service.id for service in services]})
+        # By their stacks: that one of the services has gone meanwhile would be an error, and no news.
+        stacks = sorted({labels_of(service)[NAMESPACE] for service in services})
+        every = [task for one in stacks for task in self._every_task({"label": f"{NAMESPACE}={one}"})]
         places: dict[Any, dict[Any, list[Task]]] = defaultdict(lambda: defaultdict(list))
         each_node = {service.id for service in services if is_global(service)}
         for task in sorted(every, key=lambda task: str(task["CreatedAt"])):
