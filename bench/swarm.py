@@ -85,10 +85,9 @@ class Swarm:
 
     def _take_away(self) -> None:
         alive = [node for node in self.nodes if node.is_up]
-        if alive:
-            alive[0].docker("stack", "rm", NAME, check=False)
-            self._until(lambda: not self.controllers(), "no controller goes on with its work")
-            for stack in alive[0].docker("stack", "ls", "--format", "{{.Name}}", check=False).split():
+        if alive:  # the controllers first, else they go on with their work
+            names = alive[0].docker("stack", "ls", "--format", "{{.Name}}", check=False).split()
+            for stack in [NAME, *(name for name in names if name != NAME)]:
                 alive[0].docker("stack", "rm", stack, check=False)
         for node in alive:
             self._until(lambda node=node: not _containers(node), f"{node.name} is empty")  # type: ignore[misc]

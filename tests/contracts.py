@@ -280,8 +280,11 @@ class EngineContract:
         assert policy.broken(replicas, site.service) == ""
         assert list(engine.replicas(site, Slot.GREEN)) == []
 
-    def test_starting_twice_changes_nothing(self, engine: Engine, site: Site, release: Release) -> None:
+    def test_starting_twice_changes_nothing(
+        self, engine: Engine, site: Site, release: Release, clock: Clock
+    ) -> None:
         start(engine, site, Slot.BLUE, release)
+        eventually(clock, lambda: all(r.health != "starting" for r in engine.replicas(site, Slot.BLUE)))
         before = engine.replicas(site, Slot.BLUE)
         start(engine, site, Slot.BLUE, release)
         assert engine.replicas(site, Slot.BLUE) == before
