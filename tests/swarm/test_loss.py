@@ -85,8 +85,13 @@ def phase_at(ended: dict[str, Any], at: float) -> str:
     return str([entry["phase"] for entry in ended["timeline"] if entry["at"] <= at][-1])
 
 
-def outlives(fleet: Swarm, nodes: list[Node], images: Mapping[int, str], phase: str, victim: Node) -> None:
-    """Release 2 is deployed in place of 1, and the node is lost in that phase."""
+def outlives(fleet: Swarm, nodes: list[Node], images: Mapping[int, str], phase: str, *, leads: bool) -> None:
+    """Release 2 is deployed in place of 1; in that phase the leader's node is lost, or another."""
+    fleet.settled()
+    assert (done := fleet.deploy(images[1])).good, done.answer
+    fleet.settled()
+    _, leader = fleet.leader()
+    victim = leader if leads else next(node for node in reversed(nodes) if node is not leader)
     others = [node for node in nodes if node is not victim]
     loss = Loss(victim)
     staged = ["--stage"] if phase in STAGED else []
@@ -115,15 +120,6 @@ def outlives(fleet: Swarm, nodes: list[Node], images: Mapping[int, str], phase: 
         look_until(fleet.is_whole, within_s=180, every_s=1, what="every gateway serves")
 
 
-def to_lose(fleet: Swarm, nodes: list[Node], images: Mapping[int, str], *, leads: bool) -> Node:
-    """The leader's node, or another; release 1 is live."""
-    fleet.settled()
-    assert (done := fleet.deploy(images[1])).good, done.answer
-    fleet.settled()
-    _, leader = fleet.leader()
-    return leader if leads else next(node for node in reversed(nodes) if node is not leader)
-
-
 @pytest.mark.parametrize("leads", [False, True], ids=["another node", "the leader's node"])
 @pytest.mark.parametrize("phase", PHASES)
 def test_a_deployment_ends_by_itself_and_no_more_than_what_was_in_flight_there_fails(
@@ -133,4 +129,4 @@ def test_a_deployment_ends_by_itself_and_no_more_than_what_was_in_flight_there_f
     phase: str,
     leads: bool,  # noqa: FBT001
 ) -> None:
-    outlives(fleet, nodes, app_images, phase, to_lose(fleet, nodes, app_images, leads=leads))
+    outlives(fleet, nodes, app_images, phase, leads=leads)

@@ -10,7 +10,7 @@ import pytest
 from bench.nodes import Node
 from bench.swarm import Swarm, app_stack
 from tests.swarm.test_fleet import REPLICAS
-from tests.swarm.test_loss import SETTINGS, outlives, to_lose
+from tests.swarm.test_loss import SETTINGS, outlives
 
 pytestmark = [pytest.mark.docker, pytest.mark.long, pytest.mark.timeout(900)]
 HOOK_S = 6
@@ -44,4 +44,4 @@ def test_a_hook_that_is_run_when_a_node_is_lost_goes_on_or_has_failed(
     phase: str,
     leads: bool,  # noqa: FBT001
 ) -> None:
-    outlives(fleet, nodes, app_images, phase, to_lose(fleet, nodes, app_images, leads=leads))
+    outlives(fleet, nodes, app_images, phase, leads=leads)
