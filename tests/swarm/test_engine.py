@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from docker.models.services import Service
 
 from bench.nodes import Node
 from gateway.adapters.clock import SystemClock
@@ -133,6 +134,22 @@ class TestSwarmEngine(OnSwarm, EngineContract, RollingContract):
             engine.start(site, Slot.BLUE, replace(release, stack=model), cancelled=lambda: next(asked, True))
         said = [line for lines in engine.logs(site, Slot.BLUE).values() for line in lines]
         assert any("no suitable node" in line for line in said)
+
+    def test_a_service_that_goes_while_a_slot_is_looked_at_is_no_error(
+        self, engine: Engine, site: Site, release: Release, nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        start(engine, site, Slot.BLUE, release)
+        listed = SwarmEngine._own_services
+
+        def list_then_remove(engine: SwarmEngine, site: Site, slot: Slot) -> list[Service]:
+            services = listed(engine, site, slot)
+            nodes[0].docker("service", "rm", *(str(service.id) for service in services))
+            return services
+
+        with monkeypatch.context() as patch:
+            patch.setattr(SwarmEngine, "_own_services", list_then_remove)
+            assert {replica.service for replica in engine.replicas(site, Slot.BLUE)} <= {site.service}
+        assert not engine.replicas(site, Slot.BLUE)
 
     def test_what_swarm_can_t_do_is_refused_before_anything_is_started(
         self, engine: Engine, site: Site
