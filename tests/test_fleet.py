@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import random
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gateway.core.admission import Admission, Door
 from gateway.core.fleet import LEASE_S, Post, Refused, majority, source, suffices
-from gateway.core.model import Routing, Slot
+from gateway.core.model import Routing, Site, Slot
 from gateway.errors import ProxyError
 from tests.simulated_fleet import CONTROLLER, Ended, Lab, Node
 from tests.simulation import SITE
+from tests.waiting import look_until
 
 BLUE, GREEN = Routing(Slot.BLUE, awake=True), Routing(Slot.GREEN, awake=True)
 G1, G2, G3 = "g1", "g2", "g3"
@@ -39,6 +42,28 @@ def test_those_who_know_of_an_order_and_any_majority_have_one_in_common(members:
 def test_an_order_is_shown_by_all(lab: Lab) -> None:
     lab.proxy.publish(SITE, GREEN)
     assert lab.proxy.serving(SITE) == GREEN
+    assert lab.shown() == {G1: GREEN, G2: GREEN, G3: GREEN}
+
+
+def test_who_asks_while_an_order_has_reached_some_gateways_only_is_told_what_all_serve_then(lab: Lab) -> None:
+    asked, late = threading.Event(), lab.nodes[G3].nginx
+    publish, serving = late.publish, late.serving
+
+    def publish_late(site: Site, routing: Routing) -> None:
+        assert asked.wait(10)
+        publish(site, routing)
+
+    def serve_and_tell(site: Site) -> Routing:
+        found = serving(site)
+        asked.set()
+        return found
+
+    late.publish, late.serving = publish_late, serve_and_tell  # type: ignore[method-assign]
+    with ThreadPoolExecutor(1) as pool:
+        ordered = pool.submit(lab.proxy.publish, SITE, GREEN)
+        look_until(lambda: lab.shown() == {G1: GREEN, G2: GREEN, G3: BLUE}, within_s=10, every_s=0.01)
+        assert lab.proxy.serving(SITE) == GREEN
+        ordered.result()
     assert lab.shown() == {G1: GREEN, G2: GREEN, G3: GREEN}
 
 

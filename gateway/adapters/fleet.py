@@ -81,7 +81,8 @@ class Fleet:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self._discover, self._connect, self._now = discover, connect, now
-        self._lock = threading.RLock()
+        # Held for a moment only: orders and leases wait for it.
+        self.between_orders = threading.RLock()
         self._pool = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="gateways")
         self._known: dict[str, Gateway] = {}  # replaced as a whole
         self._members: tuple[str, ...] = ()
@@ -96,12 +97,12 @@ class Fleet:
         Raises ProxyError when too few can be reached, EngineError when nobody can say who there is.
         """
         found = self._discover()
-        with self._lock:
+        with self.between_orders:
             self._know(found)
         away = {address: one for address, one in self._known.items() if not one.is_reached}
         # Without the lock: an order must not wait for those that do not answer.
         back = self.all_of(away, lambda gateway: gateway.agent.standing())
-        with self._lock:
+        with self.between_orders:
             for address, standing in back.items():
                 self._known[address].heard(standing)
             if not self._order:
@@ -136,7 +137,7 @@ class Fleet:
 
     def order(self, site: Site, change: Change) -> None:
         """Raises ProxyError: too few can be reached, and nothing was done; or one of them refused."""
-        with self._lock:
+        with self.between_orders:
             if not self._order:
                 raise AgentUnreachable("no gateway can be reached yet")
             self._tell_those_behind()

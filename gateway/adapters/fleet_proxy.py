@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TypeVar
 
@@ -46,18 +46,24 @@ class FleetProxy:
     def _agreed(self, site: Site) -> State:
         """What all in service say. Waits until those that can't be asked are out of it, at most LEASE_S."""
         while True:
-            found = self._answers(self._fleet.reached(), lambda one: one.agent.served(site))
-            if self._fleet.knows_all(found):
+            asked, said = self._in_service(site)
+            if _differ(said):  # an order that is being carried out has reached some of them
+                with self._fleet.between_orders:
+                    asked, said = self._in_service(site)
+            if self._fleet.knows_all(asked):
                 break
             self._sleep(LOOK_S)
-        said = {address: state for address, state in found.items() if state}
         if not said:
             raise AgentUnreachable("no gateway is in service")
-        first = next(iter(said.values()))
-        if any((s.routing, s.admission.door) != (first.routing, first.admission.door) for s in said.values()):
+        if _differ(said):
             each = ", ".join(f"{address} {state.routing.flag}" for address, state in said.items())
             raise ProxyError(f"the gateways do not serve the same: {each}")
-        return first
+        return next(iter(said.values()))
+
+    def _in_service(self, site: Site) -> tuple[Collection[str], Mapping[str, State]]:
+        """Who answered, and what those in service said."""
+        found = self._answers(self._fleet.reached(), lambda one: one.agent.served(site))
+        return found.keys(), {address: state for address, state in found.items() if state}
 
     def probe(self, site: Site, slot: Slot) -> ProbeResult:
         """Through each: the first that fails, else the first."""
@@ -141,3 +147,7 @@ class FleetProxy:
     @property
     def plane(self) -> DataPlane:
         return DataPlane(self, self.certificates, self.serving, self.generation)
+
+
+def _differ(said: Mapping[str, State]) -> bool:
+    return len({(state.routing, state.admission.door) for state in said.values()}) > 1

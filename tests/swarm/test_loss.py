@@ -67,7 +67,9 @@ def in_phase(fleet: Swarm, phase: str, loss: Loss, others: list[Node]) -> None:
     leader = fleet.leader()
 
     def reached(phase: str) -> bool:
-        running = fleet.ask(*leader, "status", SITE).answer["deployment"]
+        said = fleet.ask(*leader, "status", SITE).answer
+        assert "deployment" in said, said
+        running = said["deployment"]
         return running is not None and running["phase"] == phase
 
     if phase in STAGED:
