@@ -40,9 +40,10 @@ class CertificateFolder:
 
     def __init__(self, folder: str | Path, *, now: float, previous: CertificateFolder | None = None) -> None:
         self._folder, self._now = Path(folder), now
-        self._names = _names_in(self._folder)
+        self._stems = _stems_in(self._folder)
         self._loaded: dict[str, _Loaded] = {}
-        self._usable: dict[str, _Usable] = dict(previous._usable) if previous else {}
+        usable = previous._usable if previous else {}
+        self._usable: dict[str, _Usable] = {stem: one for stem, one in usable.items() if self._may_be(stem)}
 
     def of(self, site: Site) -> tuple[DomainCertificate, ...]:
         """One for each name that has a certificate or a problem; none when the site is HTTP alone."""
@@ -75,7 +76,12 @@ class CertificateFolder:
                 problem = problem or f"{stem}.crt is not in {self._folder}"
         return DomainCertificate(domain, None, problem) if problem else None
 
+    def _may_be(self, stem: str) -> bool:
+        return self._stems is None or stem in self._stems
+
     def _load(self, stem: str) -> _Loaded:
+        if not self._may_be(stem):
+            return None
         if stem not in self._loaded:
             self._loaded[stem] = loaded = self._read(stem)
             if isinstance(loaded, _Usable):
@@ -85,8 +91,6 @@ class CertificateFolder:
         return self._loaded[stem]
 
     def _read(self, stem: str) -> _Loaded:
-        if self._names is not None and f"{stem}.crt" not in self._names:
-            return None
         try:
             chain = (self._folder / f"{stem}.crt").read_text()
             key = (self._folder / f"{stem}.key").read_text()
@@ -107,10 +111,11 @@ class CertificateFolder:
         return _Usable(Certificate(chain, key, ends), names, begins).at(self._now)
 
 
-def _names_in(folder: Path) -> frozenset[str] | None:
-    """None: it can't be listed, which does not mean that nothing in it can be read."""
+def _stems_in(folder: Path) -> frozenset[str] | None:
+    """Of its `.crt`. None: it can't be listed, which does not mean that nothing in it can be read."""
     try:
-        return frozenset(entry.name for entry in os.scandir(folder))
+        names = (entry.name for entry in os.scandir(folder))
+        return frozenset(name.removesuffix(".crt") for name in names if name.endswith(".crt"))
     except FileNotFoundError:
         return frozenset()
     except OSError:

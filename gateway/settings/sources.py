@@ -72,8 +72,6 @@ def desire(
 def _read(
     file: SiteFile, shared: Items, *, taken: Iterable[str], before: Known, now: Known
 ) -> Wanted | Refused:
-    if not rules.SITE.accepts(file.name):
-        return Refused((f"the file's name must be .env after {rules.SITE.text}",))
     if file.name in taken:
         return Refused((f"{file.name!r} is named by the environment too: only one of them may",))
     known = before.get(file.name)
@@ -84,6 +82,8 @@ def _read(
 
 
 def _made(file: SiteFile, shared: Items) -> Wanted | Refused:
+    if not rules.SITE.accepts(file.name):
+        return Refused((f"the file's name must be .env after {rules.SITE.text}",))
     given, problems = _unprefixed(file.values)
     own = _fine(table.DOMAIN, given) or (), _fine(table.PATH_PREFIX, given)
     if found := (*file.problems, *problems):
