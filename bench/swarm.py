@@ -90,7 +90,7 @@ class Swarm:
             for stack in [NAME, *(name for name in names if name != NAME)]:
                 alive[0].docker("stack", "rm", stack, check=False)
         for node in alive:
-            self._until(lambda node=node: _is_empty(node), f"{node.name} is empty")  # type: ignore[misc]
+            self._until(lambda node=node: _emptied(node), f"{node.name} is empty")  # type: ignore[misc]
             # With it goes which controller the gateway has obeyed last: the next one begins anew.
             node.docker("volume", "rm", "-f", f"{NAME}_routing")
         if alive:
@@ -190,8 +190,8 @@ class Swarm:
         self._until(is_settled, f"{site} is settled")
 
 
-def _is_empty(node: Node) -> bool:
-    """Whether there is no container of any stack; one that has ended still holds its volume.
+def _emptied(node: Node) -> bool:
+    """Whether there is no container of any stack. Those that have ended still hold a volume, and are removed.
 
     A node that is lost while Swarm removes a container keeps it: the task is forgotten by then.
     """
